@@ -1,0 +1,49 @@
+"""The command line: commands are functions, options their parameters; a user's mistake is one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from ravine.errors import UserError
+
+app = typer.Typer(
+    name="ravine",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Race optimizers on your own model and data, and take home a recipe that reproduces the winner.
+
+    [bold]Start here[/bold]
+
+      ravine race digits                          a ranking in seconds, on data that is already there
+      ravine race my.csv --target price           your own table
+      ravine race mycode.train:problem            your own model and data
+      ravine train race-digits-7f3a/winner.toml   the winner's numbers again
+    """,
+)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `ravine` command."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except UserError as error:
+        print(f"ravine: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("ravine: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,46 @@
+"""`ravine prove`: each lane is the run alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ravine.cli.app import app
+
+
+@app.command()
+def prove(
+    steps: Annotated[int, typer.Option(min=1, help="optimizer steps of each run")] = 100,
+    json: Annotated[bool, typer.Option("--json", help="print every comparison as JSON")] = False,
+) -> None:
+    """Show that each lane of a race is the same run alone, written in plain PyTorch.
+
+    Every rule runs in one program with all the others, with dropout, batch normalisation and a neighbour that is NaN;
+    then alone. The parameters may differ by rounding only: 1e-10 in float64, 1e-5 in float32, relative.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from ravine.prove import LIMITS, prove
+
+    console = Console(stderr=True)
+    seen = list(track(prove(steps), "runs compared", console=console, disable=not console.is_terminal, transient=True))
+    if json:
+        from json import dumps
+
+        print(dumps([{**vars(one), "dtype": str(one.dtype), "holds": one.holds} for one in seen]))
+    else:
+        for dtype, limit in LIMITS.items():
+            for model in dict.fromkeys(one.model for one in seen):
+                own = [one for one in seen if one.dtype == dtype and one.model == model]
+                worst = max(own, key=lambda one: one.difference)
+                name = str(dtype).removeprefix("torch.")
+                print(
+                    f"{name}, {model}: {len(own)} lanes after {steps} steps, worst difference {worst.difference:.1e} "
+                    f"({worst.rule}), limit {limit:.0e}"
+                )
+    failed = [one for one in seen if not one.holds]
+    print("A lane is the run alone." if not failed else f"{len(failed)} lanes differ from the run alone: {failed[0]}")
+    if failed:
+        raise typer.Exit(1)

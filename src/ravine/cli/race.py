@@ -1,0 +1,157 @@
+"""`ravine race`: the main job."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ravine.cli import read
+from ravine.cli.app import app
+from ravine.errors import UserError
+
+if TYPE_CHECKING:
+    from ravine.race.race import Race
+    from ravine.race.spec import RaceSpec
+    from ravine.store import Store
+
+PLAN, SPACE, FILES = "What to run", "What to search", "Where results go"
+
+
+@app.command()
+def race(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="a name (digits, mnist ...), a path (CSV, Parquet, NPZ, a folder of images), or module:function; "
+            "with --resume, the folder of a race",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="column to predict, for a table", rich_help_panel=PLAN)] = None,
+    model: Annotated[
+        str, typer.Option(help="softmax, mlp:128,128, cnn:16,32, or own", rich_help_panel=PLAN)
+    ] = "mlp:128,128",
+    activation: Annotated[str, typer.Option(help="of the model", rich_help_panel=PLAN)] = "relu",
+    loss: Annotated[str, typer.Option(help="cross_entropy, mse, l1, huber", rich_help_panel=PLAN)] = "auto",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="of a full run; default: by the size of the data", rich_help_panel=PLAN)
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="samples a step; default: by the size of the data", rich_help_panel=PLAN)
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="configurations (64) or a time (90s, 20m)", rich_help_panel=PLAN)
+    ] = "64",
+    seed: Annotated[int, typer.Option(min=0, help="of everything drawn", rich_help_panel=PLAN)] = 0,
+    seeds: Annotated[int, typer.Option(min=2, help="fresh seeds of the finals", rich_help_panel=PLAN)] = 5,
+    finalists: Annotated[int, typer.Option(min=1, help="rules in the finals", rich_help_panel=PLAN)] = 3,
+    lanes: Annotated[
+        int | None, typer.Option(min=1, help="runs in one program; default: measured", rich_help_panel=PLAN)
+    ] = None,
+    rules: Annotated[
+        str | None, typer.Option(help="as adam,sgd,nesterov/look-ahead; see ravine rules", rich_help_panel=SPACE)
+    ] = None,
+    over: Annotated[
+        list[str] | None, typer.Option(help="lr=1e-4..1e-1 or schedule=cosine,constant", rich_help_panel=SPACE)
+    ] = None,
+    combine: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="clip-global-norm=1, coupled-decay=1e-4 ... around every rule", rich_help_panel=SPACE),
+    ] = None,
+    widen: Annotated[
+        bool, typer.Option(help="widen a range whose best value lies at its edge", rich_help_panel=SPACE)
+    ] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted race", rich_help_panel=FILES)] = False,
+    out: Annotated[Path, typer.Option(help="folder in which the race's folder is made", rich_help_panel=FILES)] = Path(),
+    store: Annotated[str | None, typer.Option(help="database URL; default: yours", rich_help_panel=FILES)] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the whole result as JSON", rich_help_panel=FILES)] = False,
+) -> None:
+    """Race many configurations on a problem: a ranking with intervals, a report, a recipe.
+
+    [bold]Examples[/bold]
+
+      ravine race digits
+      ravine race my.csv --target price --budget 10m
+      ravine race mnist --model cnn:16,32 --rules adam,nadam,momentum --epochs 3
+      ravine race digits --over lr=1e-4..1e-1 --over schedule=cosine,constant
+      ravine race --resume                          the last one in this folder
+    """
+    from ravine.race.spec import RaceSpec
+    from ravine.store import Store
+
+    if resume:
+        with Store.open(store) as opened:
+            _run(_resumed(source, out), opened, json)
+        return
+    if source is None:
+        raise UserError("what should race? Give a name (ravine race digits), a path, or module:function")
+    configurations, seconds = read.budget(budget)
+    searched, schedules = read.ranges(over or [])
+    spec = RaceSpec(
+        problem=source, target=target, model=model, activation=activation, loss=loss, epochs=epochs, batch=batch,
+        rules=read.names(rules) if rules is not None else None, combine=read.combinators(combine or []),
+        over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
+        budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, widen=widen, lanes=lanes,
+    )  # fmt: skip
+    running = _started(spec, out)
+    with Store.open(store) as opened:
+        _run(running, opened, json)
+
+
+def _started(spec: RaceSpec, out: Path) -> Race:
+    """The race of that spec, in a folder of its own that is made with the first checkpoint."""
+    from ravine import api
+
+    problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss)
+    running = api.start(spec, problem)
+    running.folder = out / running.about["id"]
+    running.about["command"] = shlex.join(["ravine", *sys.argv[1:]])
+    return running
+
+
+def _resumed(source: str | None, out: Path) -> Race:
+    """The race in the folder that is named, or the newest unfinished one of ``out``."""
+    from ravine import api
+    from ravine.training import checkpoint
+
+    if source is not None:
+        return api.resume(Path(source))
+    folders = sorted(out.glob("race-*/state.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in folders:
+        facts, _ = checkpoint.load(path.parent)
+        if facts.get("phase") not in (None, "done"):
+            return api.resume(path.parent)
+    raise UserError(f"{out}: no interrupted race is there to resume")
+
+
+def _run(running: Race, store: Store, json: bool) -> None:
+    """Show the race while it runs, keep it as it goes, and leave the report and the recipe."""
+    from ravine import report
+    from ravine.cli.watch import watch
+    from ravine.race.outcome import result_of, winner_recipe
+
+    stage = ""
+    for moment in watch(running, quiet=json):
+        if f"{moment.phase}{moment.rung}" != stage and running.runs:
+            stage = f"{moment.phase}{moment.rung}"
+            store.save_race(result_of(running))
+    result = result_of(running)
+    store.save_race(result)
+    recipe = winner_recipe(running)
+    if recipe is not None and running.folder is not None:
+        report.write(result, running.folder / "report.html")
+        recipe.save(running.folder / "winner.toml")
+    if json:
+        print(result.model_dump_json())
+    else:
+        from rich.console import Console
+
+        Console().print(report.table(result))
+    if running.interrupted:
+        folder = running.folder if running.folder is not None else ""
+        print(f"Interrupted: this is what is known. Go on with: ravine race --resume {folder}", file=sys.stderr)
+        raise typer.Exit(130)

@@ -1,0 +1,68 @@
+"""Options as text: budgets, ranges, lists, settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ravine.errors import UserError
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def budget(text: str) -> tuple[int | None, float | None]:
+    """Configurations, or seconds: "64", "90s", "20m", "1.5h".
+
+    >>> budget("20m")
+    (None, 1200.0)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if match is None or float(match[1]) == 0 or (not match[2] and "." in match[1]):
+        raise UserError(f"--budget {text}: give a number of configurations (64) or a time (90s, 20m, 1h)")
+    if match[2]:
+        return None, float(match[1]) * UNITS[match[2]]
+    return int(match[1]), None
+
+
+def ranges(texts: Sequence[str]) -> tuple[dict[str, tuple[float, float]], list[str]]:
+    """Ranges by hyperparameter, and the choices of schedule, of ["lr=1e-4..1e-1", "schedule=cosine,constant"]."""
+    found: dict[str, tuple[float, float]] = {}
+    schedules: list[str] = []
+    for text in texts:
+        name, equals, rest = text.partition("=")
+        if name == "schedule" and equals:
+            schedules += names(rest)
+            continue
+        low, dots, high = rest.partition("..")
+        try:
+            found[name] = float(low), float(high)
+        except ValueError:
+            dots = ""
+        if not (name and equals and dots):
+            raise UserError(f"--over {text}: write it as lr=1e-4..1e-1, or schedule=cosine,constant")
+    return found, schedules
+
+
+def names(text: str) -> list[str]:
+    """Words between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def combinators(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Combinators of ["clip-global-norm=1", "coupled-decay=1e-4"]: the value is the combinator's one setting."""
+    from ravine.errors import unknown
+    from ravine.rules.rule import hypers
+    from ravine.rules.spec import combinators as known
+
+    found: list[dict[str, Any]] = []
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in known():
+            raise unknown("combinator", name, known())
+        setting = next(iter(hypers(known()[name])))
+        try:
+            found.append({"name": name, **({setting: float(value)} if value else {})})
+        except ValueError:
+            raise UserError(f"--with {text}: {setting} must be a number, as in {name}=1.0") from None
+    return found

@@ -1,0 +1,91 @@
+"""`ravine runs`, `show`, `report`, `export`: what the store keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ravine.cli.app import app
+
+StoreOption = Annotated[str | None, typer.Option("--store", help="database URL; default: yours")]
+Id = Annotated[str, typer.Argument(help="a race or run, or the beginning of its name; ravine runs lists them")]
+
+
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option(min=1, help="how many, newest first")] = 20,
+    store: StoreOption = None,
+    json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+) -> None:
+    """List the races and runs that are kept."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ravine.store import Store
+
+    with Store.open(store) as opened:
+        found = sorted([*opened.races(limit), *opened.runs(limit)], key=lambda row: row.created, reverse=True)[:limit]
+    if json:
+        from json import dumps
+
+        print(dumps([row.model_dump() for row in found]))
+        return
+    if not found:
+        print("Nothing is kept yet. Start with: ravine race digits")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "created", "status", "problem", "verdict"):
+        table.add_column(column, style="bold" if column == "id" else "", no_wrap=column != "verdict")
+    for row in found:
+        table.add_row(row.id, row.created[:16].replace("T", " "), row.status, row.problem, row.verdict)
+    Console().print(table, markup=False)
+
+
+@app.command()
+def show(name: Id, store: StoreOption = None) -> None:
+    """Show a kept race or run in the terminal."""
+    from rich.console import Console
+
+    from ravine import report
+    from ravine.store import Store
+
+    with Store.open(store) as opened:
+        if opened.find(name).kind == "race":
+            Console().print(report.table(opened.race(name)))
+            return
+        kept = opened.run(name)
+    best = kept.result
+    print(f"{kept.id} · {kept.problem} · {kept.model} · {best.rule} · {best.status} · {kept.seconds:.1f} s")
+    if best.valid_loss is not None and best.metric is not None:
+        print(f"best at epoch {best.best_epoch:g}: loss {best.valid_loss:.4g}, {kept.metric_name} {best.metric:.4g}")
+    print(f"again: {kept.command}")
+
+
+@app.command()
+def report(
+    name: Id,
+    out: Annotated[Path | None, typer.Option(help="file to write; default: NAME.html", show_default=False)] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write the report of a kept race as one HTML file."""
+    from ravine import report as drawing
+    from ravine.store import Store
+
+    with Store.open(store) as opened:
+        result = opened.race(name)
+    print(drawing.write(result, out or Path(f"{result.id}.html")))
+
+
+@app.command()
+def export(
+    name: Id,
+    path: Annotated[Path, typer.Argument(help="file to write: .csv or .parquet")],
+    store: StoreOption = None,
+) -> None:
+    """Write every point of every curve of a race or run: one row a point, hyperparameters as columns."""
+    from ravine.store import Store
+
+    with Store.open(store) as opened:
+        print(opened.export(name, path))

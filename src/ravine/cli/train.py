@@ -1,0 +1,137 @@
+"""`ravine train`: one run of a recipe."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ravine.cli.app import app
+
+if TYPE_CHECKING:
+    from ravine.recipe import Recipe
+    from ravine.store import Store
+    from ravine.training.train import Training
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="a TOML file, such as a race's winner.toml")],
+    out: Annotated[
+        Path | None, typer.Option(help="folder for checkpoints, curve and weights; default: run-NAME-xxxx", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")] = False,
+    test: Annotated[bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")] = False,
+    store: Annotated[str | None, typer.Option(help="database URL; default: yours")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Train a recipe: progress, validation curve, early stopping, the best weights.
+
+    [bold]Examples[/bold]
+
+      ravine train race-digits-7f3a/winner.toml
+      ravine train recipe.toml --out mine           then, if it was killed:
+      ravine train recipe.toml --out mine --resume
+    """
+    from ravine.api import prepare
+    from ravine.errors import UserError
+    from ravine.models import probe
+    from ravine.recipe import load_recipe
+    from ravine.store import Store
+    from ravine.training.train import Training, model_of
+
+    read = load_recipe(recipe)
+    problem = prepare(read.problem, read.target, read.split_seed, read.loss)
+    probe(model_of(read.model, read.activation, problem), problem, read.model)
+    name = "".join(c if c.isalnum() or c == "-" else "-" for c in Path(problem.name).stem).strip("-") or "data"
+    if resume and out is None:
+        raise UserError("--resume needs --out, the folder that holds the checkpoint")
+    folder = out or Path(f"run-{name}-{secrets.token_hex(2)}")
+    running = Training(read, problem, folder)
+    if resume:
+        running.restore(folder)
+    elif (folder / "state.json").exists():
+        raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
+    begin = time.monotonic()
+    with Store.open(store) as opened:
+        _watch(running, quiet=json)
+        _keep(opened, running, read, folder, time.monotonic() - begin)
+    _show(running, folder, test, json)
+    if running.interrupted:
+        print(f"Interrupted. Go on with: ravine train {recipe} --out {folder} --resume", file=sys.stderr)
+        raise typer.Exit(130)
+
+
+def _watch(running: Training, quiet: bool) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        for point in running.run():
+            if not quiet and point.epoch == int(point.epoch):
+                console.print(
+                    f"epoch {point.epoch:.0f}: validation loss {point.valid_loss:.4g}, {point.metric:.4g}", highlight=False
+                )
+        return
+    words = TextColumn("{task.description}")
+    with Progress(BarColumn(), words, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=running.clock.ticks, completed=max(0, running.state.tick))
+        for point in running.run():
+            text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}"
+            bar.update(task, completed=running.state.tick, description=text)
+
+
+def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds: float) -> None:
+    """The run into the store; the recipe, the curve and the best weights into the folder."""
+    from safetensors.torch import save
+
+    from ravine.files import write_whole
+    from ravine.losses import metric_name
+    from ravine.store import Training as Kept
+
+    kept = Kept(
+        id=folder.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["ravine", *sys.argv[1:]]),
+        problem=running.problem.name,
+        model=recipe.model,
+        metric_name=metric_name(running.problem),
+        seconds=seconds,
+        recipe=recipe.model_dump(exclude_none=True),
+        result=running.result,
+    )
+    store.save_run(kept)
+    write_whole(folder / "recipe.toml", recipe.toml().encode())
+    write_whole(folder / "result.json", kept.model_dump_json().encode())
+    if running.best is not None:
+        write_whole(folder / "best.safetensors", save(running.weights()))
+
+
+def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
+    from ravine.losses import metric_name
+
+    result = running.result
+    facts: dict[str, Any] = {"folder": str(folder), "status": result.status, "best_epoch": result.best_epoch}
+    facts |= {"valid_loss": result.valid_loss, metric_name(running.problem): result.metric}
+    if running.best is not None:
+        facts["fingerprint"] = running.fingerprint()
+        if test:
+            facts["test_loss"], facts[f"test {metric_name(running.problem)}"] = running.test()
+    if json:
+        from json import dumps
+
+        print(dumps({**facts, "result": result.model_dump()}))
+        return
+    if result.status == "diverged":
+        print(f"Diverged: {result.reason}.")
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):>16}  {value:.6g}" if isinstance(value, float) else f"{name:>16}  {value}")
+    if result.status == "diverged":
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""A rule is called once with symbols; the trace becomes LaTeX and kernels."""

@@ -1,0 +1,257 @@
+r"""A rule's equation typeset: one line of LaTeX a statement, from the trace, in the letters of the rule's author."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ravine.emit.trace import Program, reach, trace
+from ravine.rules.rule import Rule, hypers, resolve
+
+GREEK = re.compile(
+    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|chi|psi|omega"
+)
+SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly a text holds together
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A piece of LaTeX and what may be written beside it without brackets."""
+
+    text: str
+    binds: int = ATOM
+    negative: bool = False  # a minus belongs in front of it
+
+    def within(self, level: int) -> str:
+        """The text as part of something that binds at ``level``."""
+        text = f"-{self.text}" if self.negative else self.text
+        return _bracketed(text) if self.binds < level or (self.negative and level > SUM) else text
+
+    def bare(self) -> _Text:
+        """The text without its minus."""
+        return _Text(self.text, self.binds)
+
+
+def latex(rule: Rule) -> list[str]:
+    r"""One line for each intermediate result, new slot and scalar, and for the weights; first the gradient's own.
+
+    >>> from ravine.rules.descent import Momentum
+    >>> latex(Momentum())
+    ['m_t = \\beta m_{t-1} + g_t', 'w_t = w_{t-1} - \\eta m_t']
+    """
+    return _Printer(trace(rule)).lines()
+
+
+def latex_of_name(name: str) -> list[str]:
+    """The equation of a rule of the catalogue."""
+    return latex(resolve(name)())
+
+
+@dataclass
+class _Printer:
+    program: Program
+    symbols: dict[int, str] = field(default_factory=dict[int, str])
+
+    def lines(self) -> list[str]:
+        """Every statement, in the order of the arithmetic."""
+        p = self.program
+        states = {**p.slots, **p.scalars}
+        new = {index: f"{_letter(name)}_t" for name, index in states.items() if p.ops[index].args}
+        given = {**self._intermediate(set(new)), **new}
+        self.symbols = given
+        lines = [self._statement(index, symbol) for index, symbol in sorted(given.items())]
+        for name, index in states.items():
+            if given.get(index) != f"{_letter(name)}_t":
+                lines.append(f"{_letter(name)}_t = {self._print(index).within(SUM)}")
+        weights = "w_t = " + self._print(p.weights).within(SUM)
+        return [*self._gradient(), *self._starts(), *lines, weights]
+
+    def _statement(self, index: int, symbol: str) -> str:
+        self.symbols = {k: v for k, v in self.symbols.items() if k != index}
+        text = self._print(index).within(SUM)
+        self.symbols[index] = symbol
+        return f"{symbol} = {text}"
+
+    def _gradient(self) -> list[str]:
+        point = self._print(self.program.ahead)
+        return [r"g_t = \nabla f" + _bracketed(point.within(SUM))] if point.binds < ATOM else []
+
+    def _starts(self) -> list[str]:
+        lines: list[str] = []
+        for name, index in self.program.starts.items():
+            left, right = f"{_letter(name)}_0", self._start(index)
+            if right != "0":
+                lines.append(rf"{left} \text{{ given}}" if left == right else f"{left} = {right}")
+        return lines
+
+    def _start(self, index: int) -> str:
+        op = self.program.ops[index]
+        if op.kind == "add":  # zeros of the right shape, plus a number
+            parts = [text for text in map(self._start, op.args) if text != "0"]
+            return " + ".join(parts) or "0"
+        return "w_0" if op.kind == "w" else self._print(index).within(SUM)
+
+    def _intermediate(self, states: set[int]) -> dict[int, str]:
+        """Symbols for what the author named and used more than once."""
+        p = self.program
+        roots = (p.weights, *p.slots.values(), *p.scalars.values())
+        uses = Counter(arg for index in reach(p.ops, roots) for arg in p.ops[index].args)
+        taken = {*p.slots, *p.scalars, "g", "w", "t", "u"}
+        found: dict[int, str] = {}
+        for index, name in sorted(p.names.items()):
+            if p.ops[index].args and index not in states and uses[index] > 1:
+                symbol = self._symbol(name, index, taken)
+                if symbol:
+                    found[index] = symbol
+        return found
+
+    def _symbol(self, name: str, index: int, taken: set[str]) -> str | None:
+        if name == "g":
+            tilde = r"\tilde{g}_t"
+            symbol = rf"\tilde{{{tilde}}}" if tilde in taken else tilde
+            taken.add(symbol)
+            return symbol
+        stem, _, ahead = name.partition("_")
+        letter = stem if len(stem) == 1 or GREEK.fullmatch(stem) else stem[0]
+        if letter + ahead in taken:
+            return None
+        taken.add(letter + ahead)
+        return _letter(letter) + ("_{t+1}" if ahead == "next" else "_t")
+
+    def _print(self, index: int) -> _Text:
+        if index in self.symbols:
+            return _Text(self.symbols[index])
+        op = self.program.ops[index]
+        if op.kind == "number":
+            return _Text(_number(abs(op.number)), negative=op.number < 0)
+        if not op.args:
+            return _Text(self._leaf(index))
+        if op.kind in ("add", "sub"):
+            return self._sum(index)
+        if op.kind in ("mul", "div", "neg"):
+            return self._minimum(index) or self._product(index)
+        if op.kind == "pow":
+            base, exponent = (self._print(arg) for arg in op.args)
+            return _Text(f"{base.within(ATOM)}^{_braced(exponent.within(SUM))}", POWER)
+        args = [self._print(arg).within(SUM) for arg in op.args]
+        return _Text(self._function(op.kind, args), SUM if op.kind == "where" else ATOM)
+
+    def _function(self, kind: str, args: list[str]) -> str:
+        relations = {"gt": ">", "ge": r"\ge", "lt": "<", "le": r"\le"}
+        if kind in relations:
+            return f"{args[0]} {relations[kind]} {args[1]}"
+        if kind == "where":
+            return rf"\begin{{cases}} {args[1]} & {args[0]} \\ {args[2]} & \text{{otherwise}} \end{{cases}}"
+        if kind == "abs":
+            return rf"\left|{args[0]}\right|"
+        if kind == "sqrt":
+            return rf"\sqrt{{{args[0]}}}"
+        name = {"max": r"\max", "sign": r"\operatorname{sign}"}[kind]
+        return name + _bracketed(", ".join(args))
+
+    def _leaf(self, index: int) -> str:
+        op = self.program.ops[index]
+        if op.kind == "hyper":
+            return hypers(self.program.rule)[op.name].symbol
+        if op.kind == "need":
+            return {"norm": r"\lVert g_t^{\text{tensor}} \rVert", "global_norm": r"\lVert g_t \rVert"}[op.name]
+        if op.kind in ("slot", "scalar"):
+            return f"{_letter(op.name)}_{{t-1}}"
+        return {"g": "g_t", "w": "w_{t-1}", "t": "t"}[op.kind]
+
+    def _sum(self, index: int) -> _Text:
+        (first, minus), *rest = self._terms(index, False)
+        text = ("-" if minus != first.negative else "") + first.bare().within(PRODUCT)
+        for term, minus in rest:
+            text += (" - " if minus != term.negative else " + ") + term.bare().within(PRODUCT)
+        return _Text(text, SUM)
+
+    def _terms(self, index: int, minus: bool) -> list[tuple[_Text, bool]]:
+        op = self.program.ops[index]
+        if index not in self.symbols and op.kind in ("add", "sub"):
+            left, right = op.args
+            return self._terms(left, minus) + self._terms(right, minus != (op.kind == "sub"))
+        if index not in self.symbols and op.kind == "neg" and not self._minimum(index):
+            return self._terms(op.args[0], not minus)
+        return [(self._print(index), minus)]
+
+    def _minimum(self, index: int) -> _Text | None:
+        """The minimum, which rules write as -max(-x, -y)."""
+        ops = self.program.ops
+        largest = ops[ops[index].args[0]]
+        if ops[index].kind != "neg" or largest.kind != "max":
+            return None
+        args = [self._print(arg) for arg in largest.args]
+        if not all(arg.negative for arg in args):
+            return None
+        return _Text(r"\min" + _bracketed(f"{args[0].text}, {args[1].text}"))
+
+    def _product(self, index: int) -> _Text:
+        op = self.program.ops[index]
+        if op.kind != "div":
+            factors, negative = self._factors(index)
+            return self._times(factors, negative)
+        above, negative = self._factors(op.args[0])
+        below, below_negative = self._factors(op.args[1])
+        first = next((i for i, factor in enumerate(above) if not self.program.ops[factor].host), 0)
+        front = above[:first] if len(above) > first else []
+        top, bottom = self._times(above[len(front) :], False), self._times(below, False)
+        fraction = rf"\frac{{{top.within(SUM)}}}{{{bottom.within(SUM)}}}"
+        text = f"{self._times(front, False).within(PRODUCT)} {fraction}" if front else fraction
+        return _Text(text, PRODUCT, negative != below_negative)
+
+    def _factors(self, index: int) -> tuple[list[int], bool]:
+        """The factors of a product in order, and whether a minus stands before it."""
+        op = self.program.ops[index]
+        if index in self.symbols or self._is_minimum(index):
+            return [index], False
+        if op.kind == "mul":
+            left, minus = self._factors(op.args[0])
+            right, other = self._factors(op.args[1])
+            return left + right, minus != other
+        if op.kind == "neg":
+            factors, minus = self._factors(op.args[0])
+            return factors, not minus
+        return [index], False
+
+    def _is_minimum(self, index: int) -> bool:
+        return bool(self.program.ops[index].args) and self._minimum(index) is not None
+
+    def _times(self, factors: list[int], negative: bool) -> _Text:
+        texts: list[str] = []
+        for factor, count in Counter(factors).items():
+            printed = self._print(factor)
+            negative ^= printed.negative and count % 2 == 1
+            if len(factors) == 1 and not negative:
+                return printed.bare()
+            bare = printed.bare()
+            texts.append(f"{bare.within(ATOM)}^{count}" if count > 1 else bare.within(PRODUCT))
+        text = texts[0]
+        for following in texts[1:]:
+            glue = r" \cdot " if following[0].isdigit() and text[-1].isdigit() else " "
+            text += glue + following
+        return _Text(text, PRODUCT, negative)
+
+
+def _bracketed(text: str) -> str:
+    tall = any(word in text for word in (r"\frac", r"\sqrt", r"\begin"))
+    return rf"\left({text}\right)" if tall else f"({text})"
+
+
+def _letter(name: str) -> str:
+    if GREEK.fullmatch(name):
+        return f"\\{name}"
+    return name if len(name) == 1 else rf"\mathrm{{{name}}}"
+
+
+def _braced(text: str) -> str:
+    return text if len(text) == 1 else f"{{{text}}}"
+
+
+def _number(x: float) -> str:
+    mantissa, _, exponent = f"{x:.6g}".partition("e")
+    if not exponent:
+        return mantissa
+    power = f"10^{{{int(exponent)}}}"
+    return power if mantissa == "1" else rf"{mantissa} \cdot {power}"

@@ -1,0 +1,75 @@
+"""A rule's kernel printed as Numba source: a loop over chunks of memory, and in it the equation for one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from ravine.emit.split import Split
+from ravine.errors import UserError
+
+Storage: TypeAlias = Literal["float64", "float32", "bfloat16", "float16"]
+
+COLUMNS = 3  # of a chunk's row in the table, after the addresses: length, coefficient row, number of its first entry
+INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+CALLS = {"sqrt": "root", "abs": "abs", "sign": "sign", "max": "larger", "neg": "-"}
+
+HEAD = """\
+def kernel(table, coefficients, first, last, seed):
+    for k in range(first, last):
+        row = k * {width}
+        n, c = load_int64(table, row + {arrays}), coefficients + load_int64(table, row + {arrays} + 1) * {stride}
+        start = load_int64(table, row + {arrays} + 2)
+"""
+
+
+def source(split: Split, stored: Sequence[Storage], name: str = "a rule") -> str:
+    """The kernel's text; ``stored`` are the types of w, g and each slot in memory.
+
+    The table has a row of int64 for each chunk: the addresses of w, g and the slots, then `COLUMNS`. Arithmetic is
+    float64 where w is, else float32; bfloat16 slots are rounded at random, so that small changes are not lost.
+    """
+    exact = "float64" if stored[0] == "float64" else "float32"
+    arrays = ["w", "g", *split.slots]
+    stride = len(split.coefficients) * (8 if exact == "float64" else 4)
+    text = HEAD.format(width=len(arrays) + COLUMNS, arrays=len(arrays), stride=stride)
+    lines = [f"        at_{array} = load_int64(table, row + {i})" for i, array in enumerate(arrays)]
+    lines += [f"        c{i} = load_{exact}(c, {i})" for i in range(len(split.coefficients))]
+    lines += ["        for i in range(n):"]
+    lines += [f"            {line}" for line in _entry(split, dict(zip(arrays, stored, strict=True)))]
+    return f"# {name}, for {', '.join(stored)}\n" + text + "\n".join(lines) + "\n"
+
+
+def _entry(split: Split, stored: dict[str, Storage]) -> list[str]:
+    names = {index: f"c{i}" for i, index in enumerate(split.coefficients)}
+    names |= {index: f"x{index}" for index in split.entries}
+    lines: list[str] = []
+    for index in split.entries:
+        op = split.ops[index]
+        if op.args:
+            lines.append(f"x{index} = {_operation(split, index, names)}")
+        else:
+            array = op.name or op.kind
+            lines.append(f"x{index} = load_{stored[array]}(at_{array}, i)")
+    for number, (array, index) in enumerate([("w", split.weights), *split.slots.items()]):
+        if stored[array] == "bfloat16" and array != "w":
+            lines.append(f"store_bfloat16_randomly(at_{array}, i, {names[index]}, seed + {number}, start + i)")
+        elif (split.ops[index].name or split.ops[index].kind) != array:
+            lines.append(f"store_{stored[array]}(at_{array}, i, {names[index]})")
+    return lines
+
+
+def _operation(split: Split, index: int, names: dict[int, str]) -> str:
+    op = split.ops[index]
+    args = [names[arg] for arg in op.args]
+    if op.kind in INFIX:
+        return f"{args[0]} {INFIX[op.kind]} {args[1]}"
+    if op.kind == "where":
+        condition = f"{args[0]} != 0" if split.ops[op.args[0]].host else args[0]
+        return f"choose({condition}, {args[1]}, {args[2]})"
+    if op.kind == "pow":
+        exponent = split.ops[op.args[1]].number
+        if exponent not in (2.0, 3.0, 4.0):
+            raise UserError("a kernel knows only the powers 2, 3 and 4 of an entry: use engine='eager'")
+        return " * ".join(args[:1] * int(exponent))
+    return f"{CALLS[op.kind]}({', '.join(args)})"

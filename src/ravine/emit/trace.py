@@ -1,0 +1,137 @@
+"""A rule called once with symbols: its equation as a list of operations, in the rule's own order of arithmetic."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from ravine.emit.symbol import Graph, Op, Symbol
+from ravine.errors import UserError
+from ravine.rules.math import absolute, maximum, sign, sqrt, where
+from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, with_values
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "pow": operator.pow,
+    "neg": operator.neg,
+    "abs": absolute,
+    "sqrt": sqrt,
+    "sign": sign,
+    "max": maximum,
+    "where": where,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A traced rule: every operation once, an operation after those it uses; outputs are positions in ``ops``."""
+
+    rule: Rule
+    ops: tuple[Op, ...]
+    update: int  # u
+    weights: int  # w + u
+    slots: Mapping[str, int]
+    scalars: Mapping[str, int]
+    ahead: int  # where the gradient is taken; w itself for most rules
+    starts: Mapping[str, int]  # the slots before the first step
+    names: Mapping[int, str]  # the letters that the rule itself gives to its intermediate results
+
+    def evaluate(self, inputs: Mapping[str, Any], wanted: tuple[int, ...]) -> tuple[Any, ...]:
+        """The values of some operations; inputs are g, w, t, hyperparameters, slots, scalars and needs by name."""
+        values: dict[int, Any] = {}
+        for index in sorted(reach(self.ops, wanted)):
+            op = self.ops[index]
+            if op.kind == "number":
+                values[index] = op.number
+            elif not op.args:
+                values[index] = inputs[op.name or op.kind]
+            else:
+                values[index] = OPERATIONS[op.kind](*(values[arg] for arg in op.args))
+        return tuple(values[index] for index in wanted)
+
+
+def reach(ops: tuple[Op, ...], roots: tuple[int, ...]) -> set[int]:
+    """The operations that the roots are made of, themselves included."""
+    found: set[int] = set()
+    open_ends = list(roots)
+    while open_ends:
+        index = open_ends.pop()
+        if index not in found:
+            found.add(index)
+            open_ends.extend(ops[index].args)
+    return found
+
+
+def trace(rule: Rule) -> Program:
+    """Call the rule once with symbols.
+
+    >>> from ravine.rules.descent import SGD
+    >>> [op.kind for op in trace(SGD()).ops]
+    ['hyper', 'g', 'w', 't', 'neg', 'mul', 'add']
+    """
+    for part in chain(rule):
+        if part.scope != "entry":
+            raise UserError(f"{name_of(part)} sees whole tensors and has no equation for one entry: use engine='eager'")
+    _check_names(rule)
+    graph = Graph()
+    symbolic = with_values(rule, {name: graph.leaf("hyper", name) for name in hypers(rule)})
+    g, w, t = graph.leaf("g"), graph.leaf("w"), graph.leaf("t")
+    slots, scalars = slots_of(rule), tuple(scalars_of(rule))
+    state = {slot: graph.leaf("slot", slot) for slot in slots}
+    state |= {name: graph.leaf("scalar", name) for name in scalars}
+    state |= {name: graph.leaf("need", name) for name in sorted(needs_of(rule) - {"gradient_ahead"})}
+    (u, new), names = _call_and_name(symbolic, lambda: symbolic.update(g, dict(state), w, t))
+    u = u if isinstance(u, Symbol) else graph.leaf("number", number=float(u))
+    outputs = {k: x if isinstance(x, Symbol) else graph.leaf("number", number=float(x)) for k, x in new.items()}
+    starts = {k: x.index for k, x in symbolic.init(w).items()}
+    weights, ahead = w + u, symbolic.ahead(dict(state), w)
+    return Program(
+        rule=rule,
+        ops=tuple(graph.ops),
+        update=u.index,
+        weights=weights.index,
+        slots={name: outputs[name].index for name in slots},
+        scalars={name: outputs[name].index for name in scalars},
+        ahead=ahead.index,
+        starts=starts,
+        names=names,
+    )
+
+
+def _check_names(rule: Rule) -> None:
+    names = ["g", "w", "t", *hypers(rule), *slots_of(rule), *scalars_of(rule), "norm", "global_norm"]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"{name_of(rule)}: {twice[0]} names two things; give slots, scalars and hyperparameters names of their own"
+        )
+
+
+def _call_and_name(rule: Rule, call: Callable[[], Any]) -> tuple[Any, dict[int, str]]:
+    """What the call returns, and the local names under which the rule's own functions held symbols."""
+    modules = {type(part).__module__ for part in chain(rule)}
+    names: dict[int, str] = {}
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_globals.get("__name__") in modules:
+            for name, value in frame.f_locals.items():
+                if isinstance(value, Symbol):
+                    names.setdefault(value.index, name)
+
+    before = sys.getprofile()
+    sys.setprofile(note)  # a trace has no other way to the letters of the equation's author
+    try:
+        return call(), names
+    finally:
+        sys.setprofile(before)

@@ -1,0 +1,171 @@
+"""The kernel engine: one launch updates every tensor, group and lane of a rule where they lie in memory."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from ravine.emit import numba as printer
+from ravine.emit.host import Host
+from ravine.emit.split import split
+from ravine.emit.trace import trace
+from ravine.engines.native import Kernel, kernel
+from ravine.engines.norm import squares
+from ravine.engines.table import Integers, Table, in_order, is_dense, stored
+from ravine.engines.threads import share
+from ravine.errors import UserError
+from ravine.rules.rule import Rule, hypers, name_of, needs_of, scalars_of, slots_of
+from ravine.types import Scalar
+
+SERIAL = 1 << 14  # entries; below, waking a second thread costs more than it saves
+
+
+@dataclass
+class _Batch:
+    """Tensors of equal types: one table, one kernel."""
+
+    members: list[int]
+    table: Table
+    kernel: Kernel
+    exact: type[ctypes.c_float] | type[ctypes.c_double]  # what the coefficients are kept as
+
+    def launch(self, columns: list[Any], count: int, seed: int) -> None:
+        """Run the kernel with coefficients of one row, or of ``count``."""
+        if count == 1:
+            coefficients: Any = (self.exact * len(columns))(*columns)  # past float32's range is Inf, without a warning
+            start = ctypes.addressof(coefficients)
+        else:
+            coefficients = np.empty((count, len(columns)), dtype=self.exact)
+            with np.errstate(over="ignore"):
+                for i, column in enumerate(columns):
+                    coefficients[:, i] = column
+            start = cast(int, coefficients.ctypes.data)
+        table, function = self.table, self.kernel
+        if table.entries < SERIAL:
+            function(table.address, start, 0, table.count, seed)
+        else:
+            share(lambda first, last: function(table.address, start, first, last, seed), table.count)
+
+
+class KernelStep:
+    """A rule's step on tensors, in place.
+
+    The rule's hyperparameters' values are not used: each step is given its own. One object serves any tensors; it
+    remembers where the last ones lay, so a step on the same tensors costs no more than its memory traffic.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.slots = slots_of(rule)
+        self._split = split(trace(rule))
+        self._host = Host(self._split)
+        self._inputs = {*hypers(rule), *scalars_of(rule), "t"}
+        self._norm = next(iter(needs_of(rule) & {"norm", "global_norm"}), None)
+        self._where: tuple[Any, ...] = ()
+        self._types: list[Any] = []
+        self._batches: list[_Batch] = []
+        self._rows: Integers = np.empty(0, dtype=np.int64)
+        self._steps = 0
+
+    def step(
+        self,
+        weights: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        slots: Mapping[str, Sequence[Tensor]],
+        given: Mapping[str, Scalar],
+        *,
+        rows: Sequence[int] | None = None,
+        lanes: int = 0,
+        seed: int | None = None,
+    ) -> dict[str, Any]:
+        """Update weights and slots in place and return the new scalars.
+
+        ``given`` holds each hyperparameter, scalar state and t by name: one number, or K numbers, one for each
+        coefficient row. ``rows[i]`` is the row of tensor i (0 if not given). With ``lanes`` = K every tensor is
+        [K, ...], and lane k has row k. "norm" (one number a tensor, or [tensors, K]) and "global_norm" (one, or K)
+        may be given too, where the gradients here are not all of them; else they are measured. ``seed`` keys the
+        random rounding of bfloat16 slots; without it the steps of this object are counted.
+        """
+        columns = [weights, [in_order(w, g, lanes) for w, g in zip(weights, gradients, strict=True)]]
+        columns += [slots[name] for name in self.slots]
+        self._locate(columns, rows, lanes)
+        values = {name: given[name] for name in self._inputs}
+        count, row_of = self._add_norm(values, given, lanes)
+        coefficients, scalars = self._host(values, count)
+        self._steps += 1
+        for batch in self._batches:
+            batch.launch(coefficients, count, self._steps if seed is None else seed)
+        increment_version(list(weights))  # autograd must notice that they changed
+        return scalars if row_of is None else self._per_row(scalars)
+
+    def _locate(self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None, lanes: int) -> None:
+        """Keep the tables, note new addresses, or start anew."""
+        addresses = [[x.data_ptr() for x in column] for column in columns]
+        shape = ([x.numel() for x in columns[0]], rows and list(rows), lanes)
+        if self._where == (shape, addresses):
+            return
+        types = [x.dtype for column in columns for x in column]
+        if self._where[:1] != (shape,) or self._types != types:
+            self._build(columns, rows, lanes)
+        else:
+            for role, (old, new) in enumerate(zip(self._where[1], addresses, strict=True)):
+                if old != new:
+                    for batch in self._batches:
+                        batch.table.move(role, [columns[role][i] for i in batch.members])
+        self._where, self._types = (shape, addresses), types
+
+    def _build(self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None, lanes: int) -> None:
+        name = name_of(self.rule)
+        kinds: dict[tuple[Any, ...], list[int]] = {}
+        for i, w in enumerate(columns[0]):
+            if not is_dense(w, lanes) or any(column[i].shape != w.shape for column in columns):
+                raise UserError(f"{name}: tensor {i} has gaps, or its slots another shape: use engine='eager'")
+            kinds.setdefault(tuple(stored(column[i]) for column in columns), []).append(i)
+        tensor_rows = np.zeros(len(columns[0]), dtype=np.int64) if rows is None else np.asarray(rows, dtype=np.int64)
+        parts = lanes or 1
+        self._rows = np.tile(np.arange(lanes), len(columns[0])) if lanes else tensor_rows
+        self._batches = []
+        for types, members in kinds.items():
+            segments = (np.array(members)[:, None] * parts + np.arange(parts)).ravel()
+            places = segments if self._norm == "norm" else self._rows[segments]
+            table = Table([[column[i] for i in members] for column in columns], places, lanes)
+            function = kernel(printer.source(self._split, types, name))
+            exact = ctypes.c_double if types[0] == "float64" else ctypes.c_float
+            self._batches.append(_Batch(members, table, function, exact))
+
+    def _add_norm(self, values: dict[str, Any], given: Mapping[str, Any], lanes: int) -> tuple[int, Integers | None]:
+        """Put the norm that the rule needs into ``values``; how many coefficient rows there are, and of which row."""
+        sizes = [x.size for x in values.values() if isinstance(x, np.ndarray)]
+        count = max([lanes, 1, *sizes])
+        if self._norm is None:
+            return count, None
+        norm = np.asarray(given[self._norm]) if self._norm in given else self._measure(lanes)
+        if self._norm == "global_norm":
+            values["global_norm"] = norm
+            return max(count, norm.size), None
+        for name, x in values.items():
+            values[name] = np.asarray(x)[self._rows] if np.size(x) > 1 else x
+        values["norm"] = norm.ravel()
+        return len(self._rows), self._rows
+
+    def _measure(self, lanes: int) -> NDArray[np.float64]:
+        total = np.empty(len(self._rows))
+        parts = lanes or 1
+        for batch in self._batches:
+            segments = (np.array(batch.members)[:, None] * parts + np.arange(parts)).ravel()
+            total[segments] = squares(batch.table)
+        if self._norm == "norm":
+            return np.sqrt(total)
+        return np.sqrt(total.reshape(-1, parts).sum(axis=0))
+
+    def _per_row(self, scalars: dict[str, Any]) -> dict[str, Any]:
+        """New scalars by coefficient row, where a norm had given every tensor a row of its own."""
+        _, places = np.unique(self._rows, return_index=True)
+        return {name: np.asarray(x)[places] if np.size(x) > 1 else x for name, x in scalars.items()}

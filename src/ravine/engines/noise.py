@@ -1,0 +1,96 @@
+"""Dropout whose masks depend on (seed, step, layer) alone, so that a lane draws what the same run alone would draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ravine.randomness import key
+
+KEY = "noise_key"
+
+
+class _Uniform(torch.autograd.Function):
+    """Uniform numbers of a given shape for one key, or for a batch of keys under vmap."""
+
+    @staticmethod
+    def forward(seed: Tensor, like: Tensor, spatial: bool) -> Tensor:
+        return _draw(int(seed), like.shape, spatial, like.device)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[None, None, None]:
+        return None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, seed: Tensor, like: Tensor, spatial: bool) -> tuple[Tensor, int]:
+        shape = list(like.shape)
+        if in_dims[1] is not None:
+            shape.pop(in_dims[1])
+        if in_dims[0] is None:
+            draw = _draw(int(seed), shape, spatial, like.device)
+            return draw.expand(info.batch_size, *draw.shape), 0
+        seeds: list[int] = seed.tolist()
+        drawn = {one: _draw(one, shape, spatial, like.device) for one in dict.fromkeys(seeds)}
+        return torch.stack([drawn[one] for one in seeds]), 0
+
+
+def _draw(seed: int, shape: Any, spatial: bool, device: torch.device) -> Tensor:
+    size = list(shape)
+    if spatial:
+        size[2:] = [1] * len(size[2:])
+    return torch.rand(size, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+class KeyedDropout(nn.Module):
+    """Inverted dropout with probability ``p`` of dropping; ``spatial`` drops whole channels of [n, channels, ...].
+
+    Reference: Srivastava et al. 2014, JMLR 15:1929, scaled at training time.
+    """
+
+    noise_key: Tensor
+
+    def __init__(self, p: float, spatial: bool = False) -> None:
+        super().__init__()
+        self.p = p
+        self.spatial = spatial
+        self.register_buffer(KEY, torch.zeros((), dtype=torch.int64), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input with entries dropped and the rest scaled, in training; the input itself otherwise."""
+        if not self.training or self.p == 0.0:
+            return x
+        uniform = _Uniform.apply(self.noise_key, x.detach(), self.spatial)
+        kept: Tensor = (uniform >= self.p).to(x.dtype)
+        return x * kept / (1 - self.p) if self.p < 1 else x * kept
+
+    def extra_repr(self) -> str:
+        """What `print(model)` shows."""
+        return f"p={self.p}" + (", spatial" if self.spatial else "")
+
+
+def with_keyed_noise(model: nn.Module) -> nn.Module:
+    """The model with each of torch's dropout layers replaced, in place, by one that draws by key."""
+    for name, child in model.named_children():
+        if type(child) is nn.Dropout:
+            setattr(model, name, KeyedDropout(child.p))
+        elif type(child) in (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d):
+            setattr(model, name, KeyedDropout(child.p, spatial=True))  # type: ignore[attr-defined]
+        else:
+            with_keyed_noise(child)
+    return KeyedDropout(model.p) if type(model) is nn.Dropout else model
+
+
+def noise_layers(model: nn.Module) -> list[str]:
+    """The names of the buffers that hold a key, in the order of the layers."""
+    return [f"{name}.{KEY}" if name else KEY for name, m in model.named_modules() if isinstance(m, KeyedDropout)]
+
+
+def noise_key(seed: int, step: int, layer: int) -> int:
+    """The key of one layer at one step."""
+    return key(seed, "noise", step, layer)

@@ -1,0 +1,51 @@
+"""Files that are whole or not there: written aside, flushed to the disk, renamed; and their hashes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from ravine.errors import UserError
+
+
+def write_whole(path: Path, content: bytes) -> str:
+    """Write a file so that a reader, or a killed process, finds the old one or the new one; returns its SHA-256."""
+    handle, name = -1, ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+        name = ""
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {reason(error)}") from error
+    finally:
+        if name:
+            Path(name).unlink(missing_ok=True)
+    return digest(content)
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def reason(error: OSError) -> str:
+    """What the system said, with the cure where there is one."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space left on the disk; free some, or choose another folder"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "no right to write there; choose another folder"
+    return (error.strerror or str(error)).lower()

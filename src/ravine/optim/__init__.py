@@ -1,0 +1,38 @@
+"""Optimizers for any PyTorch code: torch.optim's by their names and defaults, and one for every other rule."""
+
+from __future__ import annotations
+
+from ravine.errors import unknown
+from ravine.optim.base import Extras, RuleOptimizer
+from ravine.optim.discovered import FromRule, OfRule, find, of
+from ravine.optim.finite import NonFiniteGradient
+from ravine.optim.torchlike import SGD, Adadelta, Adagrad, RMSprop
+from ravine.optim.torchlike_adam import Adam, Adamax, AdamW, NAdam
+from ravine.rules.rule import catalogue
+
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Extras",
+    "FromRule",
+    "NAdam",
+    "NonFiniteGradient",
+    "RMSprop",
+    "RuleOptimizer",
+    "of",
+]
+
+
+def __getattr__(name: str) -> type[OfRule]:
+    found = None if name.startswith("_") else find(name)
+    if found is None:
+        raise AttributeError(str(unknown("name in ravine.optim", name, __dir__())))
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(kind.__name__ for kind in catalogue().values())})

@@ -1,0 +1,249 @@
+"""A rule and parameters made into a torch.optim.Optimizer."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, cast
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
+
+from ravine.engines import eager
+from ravine.errors import UserError, unknown
+from ravine.optim import checkpoint, groups
+from ravine.optim.finite import NONFINITE, Policy, finite
+from ravine.optim.groups import Group
+from ravine.optim.stepper import ENGINES, Engine, Item, Stepper
+from ravine.rules.rule import Rule, name_of, needs_of, slots_of
+from ravine.types import State
+
+Decay: TypeAlias = Literal["coupled", "coupled-full", "decoupled", "independent"]
+IGNORED = ("foreach", "fused", "capturable", "maximize", "differentiable")  # torch's options that change no equation
+
+
+# Torch keeps these out of torch.compile by a decorator that imports the compiler at the first call: seconds for nothing
+ADD = inspect.unwrap(Optimizer.add_param_group)
+ZERO = inspect.unwrap(Optimizer.zero_grad)
+
+
+class Extras(TypedDict, total=False):
+    """What every optimizer here takes beyond torch's own arguments.
+
+    All but ``engine`` and ``nonfinite`` may stand in a parameter group too.
+    """
+
+    dialect: str  # another form of the same family, by name: "eps-inside"
+    decay: Decay  # how weight_decay acts; "coupled" is torch's
+    clip_value: float  # largest entry of the gradient
+    clip_norm: float  # largest norm of one tensor's gradient
+    clip_global_norm: float  # largest norm of the whole gradient, of all groups
+    schedules: Mapping[str, Callable[[float], float]]  # by hyperparameter of the rule; the first step has time 0
+    engine: Engine
+    nonfinite: Policy  # a gradient with NaN or Inf: raise (nothing changes), skip the step, zero the entry, ignore
+
+
+class RuleOptimizer(Optimizer, ABC):
+    """A torch optimizer whose step is a rule's equation.
+
+    Subclasses say which rule a parameter group asks for; everything else is here. The learning rate and every other
+    option is read from the group at each step, so whatever writes there (torch's schedulers) acts at once.
+
+    Raises:
+        UserError: on any option out of bounds, or a parameter that cannot be optimized; nothing is changed then.
+    """
+
+    torch_names: ClassVar[Mapping[str, str]] = {}  # slot or scalar -> its name in torch.optim's checkpoints
+    timed: ClassVar[bool] = False  # the rule itself depends on the step
+
+    def __init__(self, params: ParamsT, defaults: Mapping[str, Any], extras: Mapping[str, Any]) -> None:
+        owner = type(self).__name__
+        for name in extras:
+            if name not in Extras.__annotations__:
+                raise unknown(f"option of {owner}", name, {*defaults, *Extras.__annotations__})
+        self._stepper = Stepper(_one_of("engine", extras.get("engine", "auto"), ENGINES))
+        self.nonfinite: Policy = _one_of("nonfinite", extras.get("nonfinite", "raise"), NONFINITE)
+        self._rules: dict[int, tuple[list[Any], int | None, Rule]] = {}  # options, step, what they made
+        ours = {name: value for name, value in extras.items() if name in groups.OURS}
+        super().__init__(params, {**defaults, **ours})
+
+    @abstractmethod
+    def equation(self, group: Group, step: int) -> Rule:
+        """The rule that the group asks for, without combinators."""
+
+    def rule_of(self, group: Group, step: int = 1) -> Rule:
+        """The whole rule of a group at a step of its parameters: checked, scheduled, inside its combinators."""
+        owner = type(self).__name__
+        schedules = group.get("schedules") or {}
+        rule = groups.compose(self.equation(group, step), group)
+        return groups.check_values(owner, groups.scheduled(rule, schedules, step))
+
+    def rules(self) -> list[Rule]:
+        """The rule of each group as its options stand."""
+        return [self._rule(which) for which in range(len(self.param_groups))]
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add parameters, with options of their own; checked whole before anything changes."""
+        owner = type(self).__name__
+        group = groups.opened(param_group, self.defaults)
+        taken = [p for each in self.param_groups for p in each["params"]]
+        groups.check_tensors(owner, group, len(self.param_groups), taken)
+        groups.check_options(owner, group, self.defaults)
+        self.rule_of(group)
+        ADD(self, group)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of every parameter that has a gradient.
+
+        Raises:
+            NonFiniteGradient: with the policy "raise"; nothing is changed.
+            UserError: if a group's option was set out of bounds, or a look-ahead rule got no closure.
+        """
+        loss = self._evaluate(closure)
+        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+            items = self._items()
+            self._stepper.advance(items)
+        for item in items:
+            item.state["step"] = item.t
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients; with ``set_to_none=False`` they stay, as zeros."""
+        ZERO(self, set_to_none)
+
+    def _evaluate(self, closure: Callable[[], Any] | None) -> Any:
+        """The closure's loss; look-ahead rules take it where they look."""
+        moving = [
+            (rule, p, dict(self.state[p]) if self.state.get(p) else eager.init_state(rule, p))
+            for rule, group in zip(self.rules(), self.param_groups, strict=True)
+            if "gradient_ahead" in needs_of(rule)
+            for p in group["params"]
+            if p.requires_grad
+        ]
+        if closure is None:
+            if moving:
+                raise UserError(
+                    f"{name_of(moving[0][0])} takes its gradient ahead of the weights: call step(closure) with a "
+                    "function that zeroes the gradients, computes the loss, calls backward and returns the loss"
+                )
+            return None
+        with eager.looking_ahead(moving), torch.enable_grad():
+            return closure()
+
+    def _items(self) -> list[Item]:
+        """Every tensor's step; all that can fail has been checked before the first state is made."""
+        found: list[tuple[int, int, Tensor, Rule, int]] = []
+        for which, group in enumerate(self.param_groups):
+            rule = self._rule(which)
+            slots = slots_of(rule)
+            timely = self.timed or bool(group.get("schedules"))
+            for index, p in enumerate(group["params"]):
+                if p.grad is not None:
+                    t = _time(self.state.get(p, {}), slots)
+                    found.append((which, index, p, self._rule(which, t) if timely else rule, t))
+        rules = [rule for _, _, _, rule, _ in found]
+        gradients = self._gradients(found)
+        sizes = None
+        if self.nonfinite != "ignore" and not any(g.is_meta for g in gradients):
+            checked = finite(gradients, self.nonfinite, lambda i: self._label(*found[i][:2]))
+            if checked is None:
+                return []
+            gradients, sizes = checked
+        facts = eager.facts(rules, gradients, sizes)
+        return [
+            Item(p, g, self._state(p, rule), rule, t, fact, bool(self.param_groups[which].get("differentiable")))
+            for (which, _, p, rule, t), g, fact in zip(found, gradients, facts, strict=True)
+        ]
+
+    def _gradients(self, found: Sequence[tuple[int, int, Tensor, Rule, int]]) -> Sequence[Tensor]:
+        """The gradients of what is to fall, checked for what the rules can take."""
+        gradients: list[Tensor] = []
+        for which, _, p, rule, _ in found:
+            g = cast(Tensor, p.grad)
+            if g.layout is not torch.strided:
+                eager.check_sparse(rule)
+            gradients.append(-g if self.param_groups[which].get("maximize") else g)
+        if gradients and gradients[0].is_cuda and torch.cuda.is_current_stream_capturing():
+            raise UserError(
+                f"{type(self).__name__}.step() keeps its time on the host, which a CUDA graph cannot capture: "
+                "capture forward and backward only and call step() after each replay"
+            )
+        return gradients
+
+    def _label(self, which: int, index: int) -> str:
+        return f"{type(self).__name__}: {groups.label(self.param_groups[which], index, which)}"
+
+    def _rule(self, which: int, step: int | None = None) -> Rule:
+        """`rule_of`, made anew only where an option has changed; at any step where ``step`` is None."""
+        group = self.param_groups[which]
+        key = [groups.resolved(group.get(name)) for name in (*self.defaults, *groups.OURS) if name not in IGNORED]
+        known = self._rules.get(which)
+        if known is None or known[0] != key or (step is not None and known[1] not in (None, step)):
+            timely = self.timed or bool(group.get("schedules"))
+            known = self._rules[which] = (key, (step or 1) if timely else None, self.rule_of(group, step or 1))
+        return known[2]
+
+    def _state(self, p: Tensor, rule: Rule) -> State:
+        """The parameter's state, with what the rule has not kept yet at its start."""
+        state = cast(State, self.state[p])
+        if "step" not in state or any(slot not in state for slot in slots_of(rule)):
+            state.update({"step": 0, **eager.init_state(rule, p), **state})
+        return state
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of everything that a later run needs, by torch's names where torch.optim has the same rule.
+
+        Slots keep their own type; nothing in it is shared with this optimizer. Schedules are not in it: they are code.
+        """
+        for prepare in self._optimizer_state_dict_pre_hooks.values():
+            prepare(self)
+        packed = checkpoint.pack(self)
+        for change in self._optimizer_state_dict_post_hooks.values():
+            packed = change(self, packed) or packed
+        return packed
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a checkpoint of this class or of torch.optim's of the same name.
+
+        State goes to parameters by name where both sides have names, else by order with every shape checked.
+
+        Raises:
+            UserError: if names, shapes, rule or version differ; nothing is changed then.
+        """
+        given = dict(state_dict)
+        for change in self._optimizer_load_state_dict_pre_hooks.values():
+            given = change(self, given) or given
+        loaded, state = checkpoint.unpack(self, given)
+        self.__setstate__({"state": state, "param_groups": loaded})
+        for tell in self._optimizer_load_state_dict_post_hooks.values():
+            tell(self)
+
+    def to_torch(self, entry: State) -> None:
+        """Add to a parameter's saved state what torch.optim keeps in another form."""
+
+    def from_torch(self, entry: State) -> None:
+        """Add to a parameter's loaded state what torch.optim keeps in another form."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "nonfinite": self.nonfinite, "engine": self._stepper.engine}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        own = {name: value for name, value in state.items() if name != "engine"}
+        super().__setstate__(own)
+        self._rules = {}
+        if "engine" in state:
+            self._stepper = Stepper(state["engine"])
+
+
+def _time(state: State, slots: Sequence[str]) -> int:
+    """The step that a parameter is about to take, 1 at its first; a memory that is wholly new starts time anew."""
+    fresh = bool(slots) and not any(slot in state for slot in slots)
+    return 1 if fresh else state.get("step", 0) + 1
+
+
+def _one_of(option: str, given: Any, allowed: tuple[Any, ...]) -> Any:
+    if given not in allowed:
+        raise unknown(option, str(given), allowed)
+    return given

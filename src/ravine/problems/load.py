@@ -1,0 +1,146 @@
+"""A problem from whatever a user names or gives: a name, a path, their code, arrays, a Dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from torch import nn
+from torch.utils.data import Dataset
+
+from ravine.errors import UserError, unknown
+from ravine.problems import bundled, folder, npz, table, vision
+from ravine.problems.arrays import from_arrays, from_dataset
+from ravine.problems.module import call
+from ravine.problems.problem import Problem
+from ravine.types import Loss, Task
+
+DESCRIPTIONS = {
+    "digits": "1,797 handwritten digits 8x8, 10 classes (bundled with scikit-learn)",
+    "wine": "178 wines by 13 measurements, 3 classes (bundled with scikit-learn)",
+    "breast-cancer": "569 tumours by 30 measurements, 2 classes (bundled with scikit-learn)",
+    "diabetes": "442 patients by 10 measurements, a number to predict (bundled with scikit-learn)",
+    "moons": "1,000 points in the plane on two half circles, 2 classes (drawn)",
+    "spirals": "1,200 points in the plane on three arms, 3 classes (drawn)",
+    "mnist": "70,000 handwritten digits 28x28, 10 classes (12 MB to download once)",
+    "fashion-mnist": "70,000 pictures of clothes 28x28, 10 classes (31 MB to download once)",
+    "cifar10": "60,000 colour photographs 32x32, 10 classes (170 MB to download once)",
+}
+FILES = (".csv", ".parquet", ".npz")
+KEYS = ("data", "model", "loss", "task", "classes", "name")  # of the dict that a user's function may return
+
+
+def names() -> tuple[str, ...]:
+    """The known problems."""
+    return tuple(DESCRIPTIONS)
+
+
+def descriptions() -> dict[str, str]:
+    """One line for each known problem."""
+    return dict(DESCRIPTIONS)
+
+
+def load(
+    source: str, *, target: str | None = None, split_seed: int = 0, download: bool = True, rows: int | None = None
+) -> Problem:
+    """The problem that a name, a path or ``package.module:function`` stands for.
+
+    ``target``: the column of a CSV or Parquet file to predict; ``rows`` keeps at most so many samples; without
+    ``download`` nothing is fetched.
+
+    >>> load("moons").understood[:2]
+    ('1,000 rows, 2 columns', '2 classes')
+    """
+    path = Path(source).expanduser()
+    is_table = path.suffix.lower() in FILES[:2]
+    if target is not None and (source in DESCRIPTIONS or not is_table):
+        raise UserError(f"--target {target} is for CSV and Parquet files, but {source} is neither: leave it out")
+    if source in bundled.MAKERS:
+        return bundled.bundled(source, split_seed=split_seed, rows=rows)
+    if source in vision.IDX:
+        return vision.mnist_like(source, split_seed=split_seed, download=download, rows=rows)
+    if source == "cifar10":
+        return vision.cifar10(split_seed=split_seed, download=download, rows=rows)
+    if path.exists():
+        return _from_path(path, target, split_seed, rows)
+    if path.suffix.lower() in FILES or os.sep in source or "/" in source:
+        raise UserError(f"{source}: no such file")
+    if ":" in source:
+        return from_anything(call(source), name=source.partition(":")[2], split_seed=split_seed, rows=rows)
+    raise unknown("problem", source, DESCRIPTIONS)
+
+
+def from_anything(
+    data: Any,
+    *,
+    name: str = "data",
+    target: str | None = None,
+    task: Task | None = None,
+    loss: str | Loss = "auto",
+    model: Callable[[], nn.Module] | None = None,
+    split_seed: int = 0,
+    classes: Sequence[str] | None = None,
+    download: bool = True,
+    rows: int | None = None,
+) -> Problem:
+    """The problem of a source (see `load`), a Problem, a Dataset, a frame or arrays.
+
+    Arrays come as (x, y) or (x_train, y_train, x_test, y_test), a pair of Datasets is train and test; a dict holds
+    ``data`` and may hold model, loss, task, classes and name.
+    """
+    options: dict[str, Any] = {"name": name, "task": task, "loss": loss, "model": model, "classes": classes}
+    if isinstance(data, Mapping):
+        options |= _keys(data)
+        data, name, loss, model = options.pop("data"), options["name"], options["loss"], options["model"]
+    if isinstance(data, str | Path):
+        data = load(str(data), target=target, split_seed=split_seed, download=download, rows=rows)
+    if isinstance(data, Problem):
+        return replace(data, loss=data.loss if loss == "auto" else loss, model=data.model if model is None else model)
+    test: Any = None
+    if isinstance(data, tuple | list) and len(data) == 4:
+        data, test = (data[0], data[1]), (data[2], data[3])
+    elif isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, tuple | Dataset) for part in data):
+        data, test = data
+    options |= {"test": test, "split_seed": split_seed, "rows": rows}
+    if isinstance(data, Dataset):
+        return from_dataset(data, **options)
+    x, y = _pair(data, target)
+    return from_arrays(x, y, **options)
+
+
+def _pair(data: Any, target: str | None) -> tuple[Any, Any]:
+    if isinstance(data, pl.DataFrame):
+        if target is None:
+            raise UserError(f"say which column to predict with target, one of {', '.join(data.columns[:30])}")
+        return data, target
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return data[0], data[1]
+    given = f"{len(data)} values" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
+    raise UserError(
+        f"data is {given}: give a name, a path, (x, y), (x_train, y_train, x_test, y_test), a Dataset or a Problem"
+    )
+
+
+def _keys(data: Mapping[Any, Any]) -> dict[str, Any]:
+    given = {str(key): value for key, value in data.items()}
+    for key in given:
+        if key not in KEYS:
+            raise unknown("key of the problem's dict", key, KEYS)
+    if "data" not in given:
+        raise UserError("the problem's dict has no key data: give data and, if you like, model and loss")
+    return given
+
+
+def _from_path(path: Path, target: str | None, split_seed: int, rows: int | None) -> Problem:
+    if path.is_dir():
+        return folder.from_folder(path, split_seed=split_seed, rows=rows)
+    suffix = path.suffix.lower()
+    if suffix in FILES[:2]:
+        return table.from_file(path, target, split_seed=split_seed, rows=rows)
+    if suffix == ".npz":
+        return npz.from_npz(path, split_seed=split_seed, rows=rows)
+    raise UserError(f"{path} has the ending '{suffix}': give .csv, .parquet, .npz or a folder of images by class")

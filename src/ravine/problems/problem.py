@@ -1,0 +1,56 @@
+"""A problem: data in three parts, what is to be predicted, and what was understood of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from ravine.types import Loss, Task
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples that belong together.
+
+    ``x`` is float32 of shape [n, features] or [n, channels, height, width] (a user's own Dataset may give other
+    shapes and types); ``y`` is int64 of shape [n] for classes and float32 of shape [n, outputs] for numbers.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Train, validation and test parts, made once, and everything a model and a report must know of them.
+
+    ``x`` and, for regression, ``y`` are standardised with statistics of the training part alone; ``target_mean`` and
+    ``target_scale`` take a prediction back to the user's units: ``y * target_scale + target_mean``.
+    """
+
+    name: str
+    task: Task
+    train: Part
+    valid: Part
+    test: Part
+    classes: tuple[str, ...] = ()  # names of the classes, in the order of their integers; empty for regression
+    loss: str | Loss = "auto"  # "auto": cross-entropy for classes, squared error for numbers
+    model: Callable[[], nn.Module] | None = None  # the user's own factory
+    target_mean: float = 0.0
+    target_scale: float = 1.0
+    understood: tuple[str, ...] = field(default=())  # one clause each: "1,797 images 8x8", "10 classes"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return tuple(self.train.x.shape[1:])
+
+    @property
+    def outputs(self) -> int:
+        """The width of a model's last layer: one per class, or one per predicted number."""
+        return len(self.classes) if self.task == "classification" else self.train.y.shape[-1]

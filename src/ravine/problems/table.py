@@ -1,0 +1,121 @@
+"""Problems from tables: what each column is, what is to be predicted, and nothing learnt from test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from torch import nn
+
+from ravine.errors import UserError, unknown
+from ravine.problems import encode
+from ravine.problems.build import build
+from ravine.problems.problem import Problem
+from ravine.problems.split import check_rows, split
+from ravine.problems.table_file import read
+from ravine.problems.target import understand
+from ravine.types import Loss, Task
+
+
+def from_file(path: Path, target: str | None, *, split_seed: int = 0, rows: int | None = None) -> Problem:
+    """A problem from a CSV or Parquet file and the name of the column to predict."""
+    frame, said = read(path)
+    if target is None:
+        raise UserError(f"{path}: say which column to predict with --target, one of {_listed(frame.columns)}")
+    return from_frame(frame, target, name=path.stem, split_seed=split_seed, rows=rows, said=said)
+
+
+def from_frame(
+    frame: pl.DataFrame,
+    target: Any,
+    *,
+    name: str,
+    task: Task | None = None,
+    loss: str | Loss = "auto",
+    model: Callable[[], nn.Module] | None = None,
+    split_seed: int = 0,
+    test: tuple[Any, Any] | None = None,
+    rows: int | None = None,
+    said: tuple[str, ...] = (),
+) -> Problem:
+    """A problem from a frame and its target: the name of a column, or a series or array of its own."""
+    inputs, goal = _apart(name, frame, target)
+    held = 0
+    if test is not None:
+        held_inputs, held_goal = _apart(f"{name}: the test part", test[0], test[1])
+        inputs, goal = _stack(name, inputs, held_inputs), pl.concat([goal, held_goal])
+        held = len(held_inputs)
+    check_rows(name, len(inputs) - held, rows)
+    _check_finite(name, inputs)
+    column = f"{name}: target '{goal.name}'" if goal.name else f"{name}: the target"
+    understood = understand(column, _values(column, goal), task=task, loss=loss, numbered=False)
+    strata = understood.y if understood.task == "classification" else None
+    parts = split(name, len(inputs), strata, seed=split_seed, held=held, rows=rows, classes=understood.classes)
+    frames = [inputs[index.numpy()] for index in parts.parts()]
+    encoder = encode.fit(frames[0])
+    if encoder.width == 0:
+        raise UserError(f"{name}: no column carries anything to learn from: {'; '.join(encoder.dropped)}")
+    raw = (encoder.encode(frames[0]), encoder.encode(frames[1]), encoder.encode(frames[2]))
+    clauses = (_describe(inputs), *said, *encoder.clauses())
+    return build(name, raw, understood, parts, understood=clauses, loss=loss, model=model)
+
+
+def _apart(name: str, frame: Any, target: Any) -> tuple[pl.DataFrame, pl.Series]:
+    """Inputs and target of a frame."""
+    if not isinstance(frame, pl.DataFrame):
+        raise UserError(f"{name} is a {type(frame).__name__}, but the training part is a Polars frame: give one too")
+    if isinstance(target, str):
+        if target not in frame.columns:
+            raise UserError(f"{name}: {unknown('column', target, frame.columns)}")
+        inputs, goal = frame.drop(target), frame[target]
+    else:
+        inputs, goal = frame, pl.Series("", np.asarray(target) if not isinstance(target, pl.Series) else target)
+    if len(inputs) != len(goal) and inputs.width:
+        raise UserError(f"{name}: x has {len(inputs):,} rows and y has {len(goal):,}: give one target a row")
+    if not inputs.width:
+        raise UserError(f"{name} has no column beside the target: add the columns to predict it from")
+    return inputs, goal
+
+
+def _stack(name: str, inputs: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    if inputs.columns != held.columns:
+        raise UserError(f"{name}: the test part has other columns than the training part: give the same, in order")
+    return pl.concat([inputs, held], how="vertical_relaxed")
+
+
+def _values(column: str, goal: pl.Series) -> NDArray[Any]:
+    """The target as an array, none of it missing."""
+    missing = goal.null_count() + (int(goal.is_nan().sum()) if goal.dtype.is_float() else 0)
+    if missing:
+        raise UserError(f"{column} is missing in {missing:,} of {len(goal):,} rows: fill or remove them")
+    if encode.is_words(goal):
+        words = goal.cast(pl.String)
+        distinct = words.n_unique()
+        if distinct > 2 and 2 * distinct > len(words):
+            raise UserError(f"{column} holds {distinct:,} different words in {len(words):,} rows: name another column")
+        return np.asarray(words.to_list(), dtype=str)
+    if goal.dtype.is_decimal():
+        goal = goal.cast(pl.Float64)
+    if not goal.dtype.is_numeric() and goal.dtype != pl.Boolean:
+        raise UserError(f"{column} is a column of type {goal.dtype}: name one of words or numbers")
+    return goal.to_numpy()
+
+
+def _check_finite(name: str, inputs: pl.DataFrame) -> None:
+    for series in inputs.iter_columns():
+        if series.dtype.is_float() and (count := int(series.is_infinite().sum())):
+            raise UserError(f"{name}: column '{series.name}' is infinite in {count:,} rows: fill or remove them")
+
+
+def _describe(inputs: pl.DataFrame) -> str:
+    words = sum(encode.is_words(series) for series in inputs.iter_columns())
+    kinds = "" if words == 0 else f", {words} of them words" if words < inputs.width else ", all words"
+    return f"{len(inputs):,} rows, {inputs.width} {'column' if inputs.width == 1 else 'columns'}{kinds}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")

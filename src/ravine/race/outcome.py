@@ -1,0 +1,94 @@
+"""A race as a plain value, at any time: what the store keeps, the report draws and the user takes home."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from ravine._version import version as own_version
+from ravine.losses import metric_name
+from ravine.models import count
+from ravine.race.race import Race
+from ravine.race.verdict import verdict
+from ravine.recipe import Recipe
+from ravine.results import Cost, RaceResult, Standing
+from ravine.rules.spec import rule_to_spec
+
+
+def result_of(race: Race) -> RaceResult:
+    """Everything known of the race, ready to be kept."""
+    rows = race.standings
+    finished = race.phase == "done"
+    return RaceResult(
+        id=race.about["id"],
+        created=race.about["created"],
+        status="finished" if finished else "interrupted",
+        command=race.about["command"],
+        problem=race.problem.name,
+        understood=list(race.problem.understood),
+        task=race.problem.task,
+        metric_name=metric_name(race.problem),
+        model=race.spec.model,
+        parameters=count(race.model.module),
+        epochs=race.clock.epochs,
+        batch=race.clock.batch,
+        seeds=[race.spec.seed, *race.setup.fresh],
+        rungs=race.rungs_run,
+        spaces={rule: {h: (s.low, s.high) for h, s in own.items()} for rule, own in race.space.ranges.items()},
+        notes=race.notes,
+        runs=[run.result("finished" if run.tick >= race.clock.ticks else "stopped") for run in race.runs],
+        ranking=rows,
+        verdict=verdict(rows, race.runs),
+        test=race.test[0] if race.test else None,
+        test_loss=race.test[1] if race.test else None,
+        winner=_recipe(race, rows[0]).model_dump(exclude_none=True) if rows else None,
+        cost=_cost(race),
+        versions=versions(),
+    )
+
+
+def winner_recipe(race: Race) -> Recipe | None:
+    """The recipe of the best configuration known, with the first fresh seed if it got that far."""
+    rows = race.standings
+    return _recipe(race, rows[0]) if rows else None
+
+
+def _recipe(race: Race, row: Standing) -> Recipe:
+    candidate = next(run.candidate for run in race.runs if run.candidate.config == row.config)
+    return Recipe(
+        problem=race.spec.problem,
+        target=race.spec.target,
+        model=race.spec.model,
+        activation=race.spec.activation,
+        loss=race.spec.loss,
+        epochs=race.clock.epochs,
+        batch=race.clock.batch,
+        seed=race.setup.fresh[0] if row.finalist else race.spec.seed,
+        split_seed=race.spec.split_seed,
+        rule=rule_to_spec(candidate.rule),
+        schedule={name: dict(spec) for name, spec in candidate.schedules.items()},
+    )
+
+
+def _cost(race: Race) -> Cost:
+    return Cost(
+        seconds=race.seconds,
+        lane_steps=race.lane_steps,
+        full_runs=race.lane_steps / race.clock.steps,
+        plan=race.plan.words if race.plan else "not measured",
+        plan_timings=race.plan.timings if race.plan else {},
+    )
+
+
+def versions() -> dict[str, Any]:
+    """What the numbers were made with."""
+    return {
+        "ravine": own_version,
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }

@@ -1,0 +1,85 @@
+"""How many lanes run together: measured on the user's own model before the race."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ravine.engines.lane import Lane, Model
+from ravine.engines.lanes import Lanes
+from ravine.problems.problem import Problem
+from ravine.training.clock import Batches, Clock
+from ravine.types import Loss
+
+SIZES = (1, 8, 32)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The number of lanes that share a program, what was measured, and why lanes were not possible (if so)."""
+
+    size: int
+    timings: dict[str, float]  # seconds a lane-step, by the name of the way
+    refusal: str = ""
+
+    @property
+    def words(self) -> str:
+        """The plan in words."""
+        return way(self.size)
+
+    @property
+    def lane_step(self) -> float:
+        """Seconds that one step of one lane takes."""
+        return self.timings[way(self.size)]
+
+
+def way(size: int) -> str:
+    """The name of running that many lanes together."""
+    return "one after another" if size == 1 else f"{size} lanes together"
+
+
+def choose(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, clock: Clock, fixed: int | None) -> Plan:
+    """Time a few steps of each way, from few lanes to all, and take the fastest a lane-step.
+
+    More lanes are not tried once they cost a third more than the best so far. A model that cannot be mapped over
+    lanes says why and runs one after another.
+    """
+    refusal = refused(model, loss, lanes, problem, clock)
+    sizes = [s for s in SIZES if s < len(lanes)] + [len(lanes)] if fixed is None else [min(fixed, len(lanes))]
+    timings: dict[str, float] = {}
+    for size in dict.fromkeys(sizes if not refusal else [1]):
+        timings[way(size)] = _time(Lanes(model, loss, lanes[:: max(1, len(lanes) // size)][:size]), problem, clock)
+        if timings[way(size)] > 1.33 * min(timings.values()):
+            break
+    best = min((s for s in sizes if way(s) in timings), key=lambda s: timings[way(s)], default=1)
+    return Plan(best, timings, refusal)
+
+
+def refused(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, clock: Clock) -> str:
+    """Why this model cannot run as lanes, in a clause; empty if it can."""
+    try:
+        trial = Lanes(model, loss, list(lanes[:2]), together=True)
+        trial.step(problem.train, Batches(clock).at(trial.seeds, 0), 0.0)
+        trial.predict(problem.valid.x[:2])
+    except (RuntimeError, ValueError, NotImplementedError, TypeError, IndexError) as error:
+        text = " ".join(str(error).split())
+        if "randomness" in text:
+            return "it draws random numbers by itself (use torch.nn.Dropout, whose masks ravine can key)"
+        if "data-dependent" in text or ".item()" in text:
+            return "its path depends on the values of the data"
+        return f"torch cannot map it over lanes: {text[:160]}"
+    return ""
+
+
+def _time(lanes: Lanes, problem: Problem, clock: Clock, least: int = 3, enough: float = 0.1) -> float:
+    """Seconds a lane-step, the fastest of a few steps after one to warm up."""
+    batches = Batches(clock)
+    index = batches.at(lanes.seeds, 0)
+    lanes.step(problem.train, index, 0.0)
+    seen: list[float] = []
+    while len(seen) < least or (sum(seen) < enough and len(seen) < 20):
+        begin = time.perf_counter()
+        lanes.step(problem.train, index, 0.0)
+        seen.append(time.perf_counter() - begin)
+    return min(seen) / len(lanes)

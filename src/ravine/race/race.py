@@ -1,0 +1,248 @@
+"""The race: pilot, rungs of halving, finals over fresh seeds, one look at the test part; stoppable and resumable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from ravine.engines.lane import Lane, Model
+from ravine.losses import loss_of
+from ravine.problems.problem import Problem
+from ravine.race.plan import Plan, choose
+from ravine.race.ranking import best_by_rule, ranking
+from ravine.race.setup import Setup
+from ravine.race.space import draw, widen
+from ravine.race.spec import RaceSpec
+from ravine.race.statistics import interval
+from ravine.results import Interval, Standing
+from ravine.rules.rule import name_of
+from ravine.training import checkpoint
+from ravine.training.loop import evaluate_model
+from ravine.training.track import Candidate, Run, Track
+
+Phase: TypeAlias = Literal["pilot", "rungs", "finals", "test", "done"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What there is to see of a race at one time."""
+
+    phase: Phase
+    rung: int
+    lanes: int  # still open
+    diverged: int
+    done: float  # share of the work, 0 to 1
+    seconds: float
+    best: Run | None
+
+
+class Race:
+    """A race in progress. ``run`` advances it and yields moments; at any of them its fields tell what is known."""
+
+    def __init__(self, spec: RaceSpec, problem: Problem, model: Model, folder: Path | None = None) -> None:
+        self.spec, self.problem, self.model, self.folder = spec, problem, model, folder
+        self.about = {"id": "race", "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": ""}
+        self.loss = loss_of(problem)
+        self.setup = Setup.of(spec, problem)
+        self.clock = self.setup.clock
+        self.space = self.setup.space
+        self.plan: Plan | None = None
+        self.phase: Phase = "pilot"
+        self.rung = 0
+        self.runs: list[Run] = []
+        self.notes: list[str] = list(self.setup.notes)
+        self.rungs_run: list[tuple[int, float]] = []
+        self.before = 0.0  # seconds of earlier sessions
+        self.lane_steps_before = 0
+        self.test: tuple[Interval, Interval] | None = None
+        self.interrupted = False
+        self._begin = time.monotonic()
+        self._saved, self._saving = time.monotonic(), 0.0
+        self._track: Track | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, earlier sessions included."""
+        return self.before + time.monotonic() - self._begin
+
+    @property
+    def lane_steps(self) -> int:
+        """Optimizer steps done, summed over lanes."""
+        return self.lane_steps_before + (self._track.lane_steps if self._track else 0)
+
+    @property
+    def standings(self) -> list[Standing]:
+        """The ranking as far as it is known."""
+        return ranking(self.runs)
+
+    def run(self) -> Iterator[Moment]:
+        """Go on from wherever the race is, to its end; Ctrl-C ends it early with what is known."""
+        self._begin = time.monotonic()
+        try:
+            if self.phase == "pilot":
+                yield from self._pilot()
+            if self.phase == "rungs":
+                yield from self._rungs()
+            if self.phase == "finals":
+                yield from self._finals()
+            if self.phase == "test":
+                self._look_at_test()
+                self.phase = "done"
+                self._save(at_once=True)
+            yield self._moment(1.0)
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _pilot(self) -> Iterator[Moment]:
+        yield self._moment(0.0)
+        lanes = [self._lane(candidate, self.spec.seed) for candidate in draw(self.space, self.setup.budget)]
+        self.plan = choose(self.model, self.loss, lanes, self.problem, self.clock, self.spec.lanes)
+        if self.plan.refusal:
+            self.notes.append(f"Lanes are not possible for this model, so runs go one after another: {self.plan.refusal}.")
+        self.setup = self.setup.within(self.spec.seconds, self.plan.lane_step)
+        self.notes += [note for note in self.setup.notes if note not in self.notes]
+        self.space = self.setup.space
+        for candidate in draw(self.space, self.setup.budget):
+            self.runs.append(self._new("rung", candidate, self.spec.seed))
+        self.phase = "rungs"
+
+    def _rungs(self) -> Iterator[Moment]:
+        while self.rung < len(self.setup.rungs):
+            to_tick = self.setup.rungs[self.rung]
+            field = [run for run in self.runs if run.stage == "rung" and run.rung == self.rung]
+            yield from self._go(field, to_tick)
+            if self.rung == 0 and self.spec.widen and self._widen():
+                continue
+            ready = sorted((run for run in field if not run.diverged), key=lambda run: run.score)
+            self.rungs_run.append((len(field), self.clock.epoch_at(to_tick)))
+            self.rung += 1
+            keep = max(1, -(-len(field) // self.spec.eta)) if self.rung < len(self.setup.rungs) else 0
+            for run in ready[:keep]:
+                run.rung = self.rung
+            for run in self.runs:
+                if run.rung < self.rung or self.rung == len(self.setup.rungs):
+                    run.lane = None  # a loser's state is not needed again
+            self._save(at_once=True)
+        self._call_finalists()
+        self.phase = "finals"
+        self._save(at_once=True)
+
+    def _widen(self) -> bool:
+        tried = [(run.candidate, run.score) for run in self.runs]
+        new = widen(self.space, tried, len(self.runs))
+        self.runs += [self._new("rung", candidate, self.spec.seed) for candidate in new]
+        for name in dict.fromkeys(name_of(candidate.rule) for candidate in new):
+            search = self.space.ranges[name]["lr"]
+            self.notes.append(
+                f"The best learning rate of {name} lay at the edge: its range was widened to "
+                f"{search.low:.1g} to {search.high:.1g}."
+            )
+        return bool(new)
+
+    def _call_finalists(self) -> None:
+        """The best configuration of the best rules, and each of these rules at its defaults, over fresh seeds."""
+        chosen = best_by_rule(self.runs)[: self.spec.finalists]
+        for best in chosen:
+            rule = name_of(best.candidate.rule)
+            default = next(
+                (r.candidate for r in self.runs if r.candidate.origin == "default" and name_of(r.candidate.rule) == rule),
+                None,
+            )
+            for seed in self.setup.fresh:
+                self.runs.append(self._new("final", best.candidate, seed))
+                if default is not None and default != best.candidate:
+                    self.runs.append(self._new("default", default, seed))
+
+    def _finals(self) -> Iterator[Moment]:
+        field = [run for run in self.runs if run.stage != "rung"]
+        yield from self._go(field, self.clock.ticks, keep_best=True)
+        for config in dict.fromkeys(run.candidate.config for run in field):
+            lost = [run for run in field if run.candidate.config == config and run.diverged]
+            if lost:
+                rule = name_of(lost[0].candidate.rule)
+                self.notes.append(f"{rule} diverged in {len(lost)} of {self.spec.seeds} fresh seeds: {lost[0].diverged}.")
+        self.phase = "test"
+        self._save(at_once=True)
+
+    def _look_at_test(self) -> None:
+        """The winner's runs, each at its best epoch, on the test part: the only time that part is used."""
+        rows = self.standings
+        if rows and rows[0].finalist:
+            own = [run for run in self.runs if run.stage == "final" and run.candidate.config == rows[0].config]
+            models = [self.model.load(run.best) for run in own if run.best is not None]
+            measured = [evaluate_model(model, self.loss, self.problem, self.problem.test) for model in models]
+            self.test = interval([metric for _, metric in measured]), interval([loss for loss, _ in measured])
+
+    def _go(self, field: Sequence[Run], to_tick: int, keep_best: bool = False) -> Iterator[Moment]:
+        if self._track is None:
+            assert self.plan is not None
+            self._track = Track(self.model, self.loss, self.problem, self.clock, self.plan.size)
+        for _ in self._track.go(field, to_tick, keep_best):
+            self._save()
+            yield self._moment(self.lane_steps / max(1, self.setup.lane_steps))
+            if self.spec.seconds is not None and self.seconds > 1.5 * self.spec.seconds:
+                self.notes.append("The time budget was used up before the end: the ranking is what was known then.")
+                raise KeyboardInterrupt
+
+    def _new(self, stage: Literal["rung", "final", "default"], candidate: Candidate, seed: int) -> Run:
+        name = f"c{candidate.config:03d}-s{seed}-{stage}"
+        return Run(name, candidate, seed, stage, self._lane(candidate, seed))
+
+    def _lane(self, candidate: Candidate, seed: int) -> Lane:
+        return self.model.lane(candidate.rule, candidate.bound(self.clock.epochs), seed)
+
+    def _moment(self, done: float) -> Moment:
+        stage = [run for run in self.runs if run.stage != "rung" or self.phase == "rungs"]
+        now = [run for run in stage if self.phase != "rungs" or run.rung == self.rung]
+        scored = [run for run in now if run.score < float("inf")]
+        best = min(scored, key=lambda run: run.score, default=None)
+        lost = sum(bool(run.diverged) for run in self.runs)
+        open_lanes = sum(not run.diverged for run in now)
+        return Moment(self.phase, self.rung, open_lanes, lost, min(done, 1.0), self.seconds, best)
+
+    def _save(self, at_once: bool = False) -> None:
+        """Write a checkpoint, so seldom that it costs less than a twentieth of the time."""
+        waited = time.monotonic() - self._saved
+        if self.folder is None or not (at_once or waited > max(10.0, 20 * self._saving)):
+            return
+        begin = time.monotonic()
+        if self._track:
+            self._track.sync()
+        checkpoint.save(self.folder, self.facts(), self.runs)
+        self._saved = time.monotonic()
+        self._saving = self._saved - begin
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the runs, as plain values."""
+        return {
+            "spec": self.spec.model_dump(),
+            "about": self.about,
+            "phase": self.phase,
+            "rung": self.rung,
+            "notes": self.notes,
+            "rungs_run": self.rungs_run,
+            "seconds": self.seconds,
+            "lane_steps": self.lane_steps,
+            "budget": self.setup.budget,
+            "plan": None if self.plan is None else vars(self.plan),
+            "ranges": {rule: {h: vars(s) for h, s in own.items()} for rule, own in self.space.ranges.items()},
+            "widened": self.space.widened,
+            "test": None if self.test is None else [part.model_dump() for part in self.test],
+        }
+
+    def restore(self, folder: Path) -> None:
+        """Take over the state that a checkpoint holds."""
+        facts, self.runs = checkpoint.load(folder)
+        self.about = facts["about"]
+        self.phase, self.rung, self.notes = facts["phase"], facts["rung"], facts["notes"]
+        self.rungs_run = [(count, epoch) for count, epoch in facts["rungs_run"]]
+        self.before, self.lane_steps_before = facts["seconds"], facts["lane_steps"]
+        self.plan = None if facts["plan"] is None else Plan(**facts["plan"])
+        self.setup = self.setup.with_budget(facts["budget"])
+        self.space = self.setup.restored(facts["ranges"], facts["widened"])
+        if facts["test"] is not None:
+            self.test = Interval.model_validate(facts["test"][0]), Interval.model_validate(facts["test"][1])

@@ -1,0 +1,34 @@
+"""What the user asks of a race, as one typed value that a checkpoint can hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RaceSpec(BaseModel):
+    """Every decision of a race. None means: chosen from the problem, and said."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    problem: str
+    target: str | None = None
+    model: str = "mlp:128,128"
+    activation: str = "relu"
+    loss: str = "auto"
+    rules: list[str] | None = None  # names of the catalogue; None: every contender
+    combine: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # around every rule, from the inside
+    over: dict[str, tuple[float, float]] = Field(default_factory=dict[str, tuple[float, float]])
+    schedules: list[dict[str, Any]] = Field(default_factory=lambda: [{"name": "cosine"}])
+    budget: int | None = Field(default=64, ge=1)  # configurations
+    seconds: float | None = Field(default=None, gt=0)  # or a time to keep to
+    epochs: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+    split_seed: int = Field(default=0, ge=0)
+    finalists: int = Field(default=3, ge=1)
+    seeds: int = Field(default=5, ge=2)
+    eta: int = Field(default=3, ge=2)
+    widen: bool = True
+    lanes: int | None = Field(default=None, ge=1)  # how many run together; None: measured

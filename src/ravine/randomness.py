@@ -1,0 +1,32 @@
+"""Every random number of a run, keyed by what it is for: the same key gives the same numbers, alone or in company."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def key(*parts: int | str) -> int:
+    """A 63-bit seed for one purpose, such as ``key(seed, "order", epoch)``."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(*parts: int | str) -> torch.Generator:
+    """A generator of its own for one purpose."""
+    return torch.Generator().manual_seed(key(*parts))
+
+
+def order(seed: int, epoch: int, samples: int) -> Tensor:
+    """The order in which an epoch visits the samples: int64 of shape [samples]."""
+    return torch.randperm(samples, generator=generator(seed, "order", epoch))
+
+
+def build(model: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """The model with the initial draw of that seed; the caller's random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "init"))
+        return model()

@@ -1,0 +1,98 @@
+"""A recipe: every decision of a run as one typed value that a TOML file can hold."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ravine.errors import UserError, unknown
+from ravine.rules.rule import Rule, hypers, name_of
+from ravine.rules.spec import rule_from_spec
+from ravine.schedules import Schedule, check, from_spec
+
+FORMAT = 1
+
+
+class Recipe(BaseModel):
+    """What to train, on what, how, and with which draw.
+
+    ``rule`` is {"name": ..., hyperparameters ..., "with": [combinators]}; ``schedule`` maps a hyperparameter to the
+    schedule that multiplies it, with every length in epochs: {"lr": {"name": "cosine"}}.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ravine: int = FORMAT
+    problem: str
+    target: str | None = None
+    model: str = "mlp:128,128"
+    activation: str = "relu"
+    loss: str = "auto"
+    epochs: int = Field(default=30, ge=1)
+    batch: int = Field(default=64, ge=1)
+    seed: int = Field(default=0, ge=0)
+    split_seed: int = Field(default=0, ge=0)
+    patience: int = Field(default=0, ge=0)  # measurements without a better validation loss before stopping; 0: never
+    rule: dict[str, Any] = Field(default_factory=lambda: {"name": "adam"})
+    schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
+
+    def make_rule(self) -> Rule:
+        """The checked rule."""
+        return rule_from_spec(self.rule)
+
+    def make_schedules(self) -> dict[str, Schedule]:
+        """The checked schedules, bound to the run's length."""
+        rule = self.make_rule()
+        for name in self.schedule:
+            if name not in hypers(rule):
+                raise unknown(f"hyperparameter of {name_of(rule)} to schedule", name, hypers(rule))
+        return {name: check(from_spec(spec)).over(self.epochs) for name, spec in self.schedule.items()}
+
+    def save(self, path: str | Path) -> Path:
+        """Write the recipe as TOML; only what differs from nothing: keys that are None are left out."""
+        path = Path(path)
+        path.write_text(self.toml())
+        return path
+
+    def toml(self) -> str:
+        """The recipe as TOML text."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def recipe_from(data: dict[str, Any], source: str) -> Recipe:
+    """A validated recipe of plain values; a `UserError` that names ``source`` and the first thing wrong."""
+    for key in data:
+        if key not in Recipe.model_fields:
+            raise UserError(f"{source}: {unknown('key', key, Recipe.model_fields)}")
+    try:
+        recipe = Recipe.model_validate(data, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        given = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        raise UserError(f"{source}: {where}: {first['msg'].lower()}{given}") from error
+    if recipe.ravine != FORMAT:
+        raise UserError(f"{source}: recipe format {recipe.ravine} is not known to this ravine, which reads {FORMAT}")
+    try:
+        recipe.make_schedules()
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+    return recipe
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read and validate a recipe file whole."""
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from error
+    return recipe_from(data, str(path))

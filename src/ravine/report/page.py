@@ -1,0 +1,106 @@
+"""The page: one HTML file that holds everything it shows, its scripts allowed by their hashes and by nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ravine.errors import UserError
+from ravine.report import equation, figures, findings, numbers, reading, rows, svg
+from ravine.results import RaceResult
+
+HERE = Path(__file__).parent
+
+
+def html(result: RaceResult) -> str:
+    """The whole report of a race as the text of one HTML file that loads nothing."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    pages = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    scripts = [_one_newline(get_plotlyjs()), _one_newline((HERE / "page.js").read_text(encoding="utf-8"))]
+    style = (HERE / "page.css").read_text(encoding="utf-8")
+    policy = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
+    return pages.get_template("page.html").render(
+        r=result, scripts=scripts, style=style, policy=policy, numbers=numbers, parts=_parts, **_contents(result)
+    )
+
+
+def write(result: RaceResult, path: str | Path) -> Path:
+    """Write the report to a file, or to ``report.html`` in a folder; the file is whole or not there at all."""
+    target = Path(path)
+    target = target / "report.html" if target.is_dir() else target
+    text, beside = html(result), target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise UserError(f"cannot write the report to {target}: {error.strerror}; name a file you may write") from error
+    return target
+
+
+def _contents(result: RaceResult) -> dict[str, Any]:
+    """What the template shows besides the race's own words."""
+    ranked = rows.rows(result)
+    on = svg.scale(result)
+    rates = figures.rate_figures(result)
+    return {
+        "rows": ranked,
+        "strips": [svg.strip(row.standing, on) for row in ranked],  # numbers and fixed colours only: safe as markup
+        "test": rows.metric(result, result.test) if result.test else "",
+        "setup": rows.setup(result),
+        "say": {
+            name: getattr(findings, name)(result)
+            for name in ("learning_rates", "curves", "failures", "differences", "paid")
+        },
+        "rates": {rule: _data(figure) for rule, figure in rates.items()},
+        "figures": {
+            "curves": _data(figures.curve_figure(result)),
+            "failures": _data(figures.failure_figure(result)),
+            "differences": _data(figures.difference_figure(result)),
+        },
+        "first_epochs": reading.first_epochs(result),
+        "unrated": sorted({run.rule for run in reading.contenders(result) if "lr" not in run.hypers}),
+        "contenders": reading.contenders(result),
+        "describe": findings.tried,
+        "recipe": _toml(result.winner),
+        "equation": equation.equation_mathml(equation.winner_latex(result)),
+    }
+
+
+def _data(figure: Any | None) -> str:
+    """A figure as JSON that may stand inside a script element."""
+    return "" if figure is None else json.dumps(json.loads(figure.to_json())).replace("<", "\\u003c")
+
+
+def _toml(recipe: dict[str, Any] | None) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(_present(recipe)) if recipe else ""
+
+
+def _present(value: Any) -> Any:
+    """Without what TOML cannot say: None."""
+    return {k: _present(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+def _one_newline(script: str) -> str:
+    """As a browser reads it, for the hash is taken after it has made every line end the same."""
+    return script.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """Mean and half width apart, so that a phone can stack them: "-38 ± 5 %" is ("−38", "± 5 %")."""
+    mean, sign, half = text.partition(" ± ")
+    mean = f"−{mean[1:]}" if mean.startswith("-") else mean
+    return mean, f"± {half}" if sign else ""

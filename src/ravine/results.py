@@ -1,0 +1,108 @@
+"""What a run and a race leave behind: plain values that the store keeps and the report draws."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["finished", "stopped", "diverged", "interrupted"]
+Stage = Literal["rung", "final", "default", "train"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Point(_Value):
+    """One point of a learning curve, taken at the end of an epoch (epoch 0 is before the first step)."""
+
+    epoch: float
+    train_loss: float | None  # mean over the epoch's minibatches; None at epoch 0
+    valid_loss: float
+    metric: float  # accuracy in [0, 1] for classes; R^2 for numbers
+
+
+class RunResult(_Value):
+    """One configuration with one seed."""
+
+    id: str  # unique in the race: "c012-s0"
+    config: int  # index of the configuration in the race
+    rule: str  # name in the catalogue: "adam", "adam/eps-inside"
+    hypers: dict[str, float]
+    schedule: str  # name of the schedule of the learning rate: "cosine", "constant"
+    seed: int
+    stage: Stage  # "rung": a contender of the halving; "final": a finalist; "default": a finalist's rule at its defaults
+    rung: int = 0  # the last rung it ran in (0 is the first)
+    status: Status
+    reason: str = ""  # for a diverged run: "loss became NaN at epoch 3", one clause
+    curve: list[Point]
+    best_epoch: float
+    valid_loss: float | None  # lowest validation loss of the curve; None when it was never finite
+    metric: float | None  # the metric at that epoch
+
+
+class Interval(_Value):
+    """A mean over seeds with its 95 % interval (Student's t)."""
+
+    mean: float
+    low: float
+    high: float
+    values: list[float]  # one a seed
+
+
+class Standing(_Value):
+    """One row of the ranking: the best configuration of a rule."""
+
+    rank: int  # contenders within noise of the best share rank 1
+    tie: bool  # not told apart from the best contender by the paired interval over seeds
+    rule: str
+    config: int
+    hypers: dict[str, float]
+    schedule: str
+    finalist: bool  # repeated over fresh seeds; otherwise ranked by the one run it had
+    valid_loss: Interval  # for a non-finalist, low == high == mean
+    metric: Interval
+    difference: Interval | None  # to the best contender, paired by seed; None for the best and for non-finalists
+    default_loss: Interval | None  # the same rule at its defaults, same seeds
+    tuning: Interval | None  # relative change of loss, tuned against default, paired by seed: -0.38 is 38 % lower
+    tuning_paid: bool | None  # the interval of `tuning` lies below zero
+
+
+class Cost(_Value):
+    """What the race cost."""
+
+    seconds: float
+    lane_steps: int  # optimizer steps summed over lanes
+    full_runs: float  # the same in units of one full run
+    plan: str  # in words: "lanes together", "groups of 16 lanes", "one after another"
+    plan_timings: dict[str, float]  # seconds a lane-step that the pilot measured for each way
+
+
+class RaceResult(_Value):
+    """A whole race, ready to be kept and drawn."""
+
+    id: str  # "race-digits-7f3a"
+    created: str  # ISO 8601, UTC
+    status: Literal["finished", "interrupted"]
+    command: str  # what the user typed, to repeat it
+    problem: str
+    understood: list[str]
+    task: Literal["classification", "regression"]
+    metric_name: str  # "accuracy" or "R²"
+    model: str  # "mlp:128,128"
+    parameters: int
+    epochs: float  # of a full run
+    batch: int
+    seeds: list[int]  # seed of the rungs first, then the fresh seeds of the finalists
+    rungs: list[tuple[int, float]]  # (contenders, epochs) of each rung, as run
+    spaces: dict[str, dict[str, tuple[float, float]]]  # rule -> searched hyperparameter -> (low, high), after widening
+    notes: list[str]  # one sentence each: widened spaces, lanes not possible and why, ...
+    runs: list[RunResult]
+    ranking: list[Standing]
+    verdict: str  # one or two sentences
+    test: Interval | None = None  # the winner's metric on the test part, looked at once; one value a seed
+    test_loss: Interval | None = None
+    winner: dict[str, Any] | None = None  # the recipe
+    cost: Cost
+    versions: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,55 @@
+"""The few functions that a rule's equation uses, for floats, tensors, columns and symbols alike."""
+
+from __future__ import annotations
+
+import math
+
+from ravine.types import Array, Scalar
+
+
+def sqrt(x: Array) -> Array:
+    """Square root."""
+    return math.sqrt(x) if isinstance(x, int | float) else x.sqrt()
+
+
+def absolute(x: Array) -> Array:
+    """Absolute value."""
+    return abs(x)
+
+
+def sign(x: Array) -> Array:
+    """-1, 0 or 1."""
+    return (x > 0) - (x < 0) if isinstance(x, int | float) else x.sign()
+
+
+def maximum(x: Array, y: Array) -> Array:
+    """The larger of two, entry by entry; NaN stays NaN."""
+    if isinstance(x, int | float):
+        if isinstance(y, int | float):
+            return x if x > y or math.isnan(x) else y
+        x, y = y, x
+    if isinstance(y, int | float):
+        return x.clamp_min(y)
+    return y.maximum(x) if hasattr(y, "host") else x.maximum(y)
+
+
+def minimum(x: Array, y: Array) -> Array:
+    """The smaller of two, entry by entry; NaN stays NaN."""
+    return -maximum(-x, -y)
+
+
+def where(condition: Array, x: Array, y: Array) -> Array:
+    """x where the condition holds, else y; the condition is of host numbers, or made by comparing arrays."""
+    if isinstance(condition, bool):
+        return x if condition else y
+    return condition.where(x, y) if hasattr(condition, "host") else x.where(condition, y)
+
+
+def mix(old: Array, new: Array, beta: Scalar) -> Array:
+    """A running mean: beta parts of the old, 1 - beta of the new."""
+    return beta * old + (1 - beta) * new
+
+
+def debias(mean: Array, beta: Scalar, t: Scalar) -> Array:
+    """A running mean that started at zero, freed of its bias towards zero."""
+    return mean / (1 - beta**t)

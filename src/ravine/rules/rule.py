@@ -1,0 +1,247 @@
+"""What a rule is: an equation, its hyperparameters as data, and the catalogue of all that exist."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
+
+from ravine.errors import UserError, unknown
+from ravine.types import Array, Scalar, Scope, State, Values
+
+Need: TypeAlias = Literal["norm", "global_norm", "gradient_ahead"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A set of allowed numbers, written as in mathematics: "[0, 1)", "(0, inf)"."""
+
+    text: str
+
+    def __contains__(self, number: float) -> bool:
+        low, high = (float(end) for end in self.text[1:-1].split(","))
+        above = number >= low if self.text[0] == "[" else number > low
+        below = number <= high if self.text[-1] == "]" else number < high
+        return above and below and not math.isinf(number)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where a hyperparameter is searched: "log 1e-5 1e-1", "linear 0 1", "log1m 0.5 0.999" (even in log(1 - x))."""
+
+    scale: str
+    low: float
+    high: float
+
+    @classmethod
+    def parse(cls, text: str) -> Search:
+        """Read the three words of a declaration."""
+        scale, low, high = text.split()
+        return cls(scale, float(low), float(high))
+
+    def at(self, u: float) -> float:
+        """The value at position u of the scale; 0 is the low end, 1 the high end, and beyond both it goes on.
+
+        >>> Search("log", 1e-4, 1e-2).at(0.5)
+        0.001
+        """
+        return self._back(self._on(self.low) + u * (self._on(self.high) - self._on(self.low)))
+
+    def position(self, value: float) -> float:
+        """The inverse of `at`."""
+        return (self._on(value) - self._on(self.low)) / (self._on(self.high) - self._on(self.low))
+
+    def _on(self, x: float) -> float:
+        return {"linear": lambda: x, "log": lambda: math.log10(x), "log1m": lambda: -math.log10(1 - x)}[self.scale]()
+
+    def _back(self, s: float) -> float:
+        x = {"linear": lambda: s, "log": lambda: 10.0**s, "log1m": lambda: 1 - 10.0**-s}[self.scale]()
+        return float(f"{x:.12g}")
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """One hyperparameter as data: what the constructor, the CLI, the race and the docs know of it."""
+
+    name: str
+    default: float
+    bounds: Interval
+    meaning: str
+    unit: str
+    symbol: str  # LaTeX
+    search: Search | None  # None: the race leaves it at its default
+
+    def check(self, value: float, owner: str) -> None:
+        """Raise one sentence if the value is not allowed; ``owner`` names the rule."""
+        if math.isnan(value) or value not in self.bounds:
+            raise UserError(f"{owner}({self.name}={value!r}): {self.name} must lie in {self.bounds.text}, got {value!r}")
+
+
+def hyper(
+    default: float, bounds: str, meaning: str, *, unit: str = "1", symbol: str, search: str | None = None
+) -> Any:
+    """Declare a hyperparameter: default, allowed interval, meaning, unit, LaTeX symbol and search range."""
+    seek = Search.parse(search) if search else None
+    return field(default=default, metadata={"hyper": Hyper("", default, Interval(bounds), meaning, unit, symbol, seek)})
+
+
+@dataclass(frozen=True)
+class Rule(ABC):
+    """An optimizer's equation: pure, out of place, the same for a tensor, K lanes or symbols.
+
+    ``update`` sees the gradient g, the state s (slots, scalars and declared needs, by name), the weights w and the
+    step t = 1, 2, ...; it returns the update u, which the engine adds to w, and the new slots and scalars.
+    Subclasses are final. Two forms with one family are dialects; the one with an empty dialect is the family's own.
+    """
+
+    family: ClassVar[str] = ""
+    dialect: ClassVar[str] = ""
+    differs: ClassVar[str] = ""  # what sets this dialect apart, in one clause
+    slots: ClassVar[tuple[str, ...]] = ()  # state with the shape of the weights; starts at zero unless `init` says
+    scalars: ClassVar[Mapping[str, float]] = {}  # state of one number a run, and what it starts at
+    needs: ClassVar[frozenset[Need]] = frozenset()  # facts beyond the gradient; the engine puts them into s
+    scope: ClassVar[Scope] = "entry"
+    contender: ClassVar[bool] = True  # runs in a race unless the user chooses others
+
+    @abstractmethod
+    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
+        """The update u (same shape and units as w) and the new state."""
+
+    def init(self, w: Array) -> State:
+        """The slots before the first step."""
+        return {slot: w.new_zeros(w.shape) for slot in slots_of(self)}
+
+    def ahead(self, s: State, w: Array) -> Array:
+        """Where the gradient is taken, for a rule that needs "gradient_ahead"."""
+        return w
+
+
+class Combinator(Rule):
+    """A rule made of a rule: changes its gradient or its update and keeps its state."""
+
+    rule: Rule
+
+    def init(self, w: Array) -> State:
+        """The slots of the rule inside."""
+        return self.rule.init(w)
+
+    def ahead(self, s: State, w: Array) -> Array:
+        """Where the rule inside wants the gradient."""
+        return self.rule.ahead(s, w)
+
+
+def chain(rule: Rule) -> Iterator[Rule]:
+    """The rule and all rules inside it, from the outermost."""
+    yield rule
+    while isinstance(rule, Combinator):
+        rule = rule.rule
+        yield rule
+
+
+def slots_of(rule: Rule) -> tuple[str, ...]:
+    """Every slot that the rule and those inside it keep."""
+    return tuple(slot for part in chain(rule) for slot in part.slots)
+
+
+def scalars_of(rule: Rule) -> dict[str, float]:
+    """Every scalar state and its start."""
+    return {name: start for part in chain(rule) for name, start in part.scalars.items()}
+
+
+def needs_of(rule: Rule) -> frozenset[Need]:
+    """Every fact that the engine must supply."""
+    return frozenset[Need]().union(*(part.needs for part in chain(rule)))
+
+
+def hypers(rule: Rule | type[Rule]) -> dict[str, Hyper]:
+    """The hyperparameters by name, the outermost rule's first."""
+    parts = [type(part) for part in chain(rule)] if isinstance(rule, Rule) else [rule]
+    return {
+        f.name: replace(f.metadata["hyper"], name=f.name)
+        for part in parts
+        for f in fields(part)
+        if "hyper" in f.metadata
+    }
+
+
+def values(rule: Rule) -> dict[str, Any]:
+    """The hyperparameters' values by name."""
+    return {f.name: getattr(part, f.name) for part in chain(rule) for f in fields(part) if "hyper" in f.metadata}
+
+
+def with_values(rule: Rule, new: Mapping[str, Any]) -> Rule:
+    """The same rule with other hyperparameters; names that it does not have are an error."""
+    known = hypers(rule)
+    for name in new:
+        if name not in known:
+            raise unknown(f"hyperparameter of {name_of(rule)}", name, known)
+    return filled(rule, new)
+
+
+def filled(rule: Rule, new: Mapping[str, Any]) -> Rule:
+    """`with_values` for names that are known to fit: what an engine calls every step."""
+    own = {f.name: new[f.name] for f in fields(rule) if "hyper" in f.metadata and f.name in new}
+    if isinstance(rule, Combinator):
+        return replace(rule, rule=filled(rule.rule, new), **own)
+    return replace(rule, **own)
+
+
+def check(rule: Rule) -> Rule:
+    """Raise one sentence on the first value out of bounds; the rule itself otherwise."""
+    for part in chain(rule):
+        for name, declared in hypers(type(part)).items():
+            declared.check(getattr(part, name), type(part).__name__)
+    return rule
+
+
+def name_of(rule: Rule | type[Rule]) -> str:
+    """The name in the catalogue: "adam", "adam/eps-inside"; of a combinator, that of the rule inside."""
+    if isinstance(rule, Rule):
+        *_, rule = (type(part) for part in chain(rule))
+    return f"{rule.family}/{rule.dialect}" if rule.dialect else rule.family
+
+
+def _is_final(found: type[Rule]) -> TypeGuard[type[Rule]]:
+    return not inspect.isabstract(found) and not issubclass(found, Combinator) and bool(found.family)
+
+
+def _subclasses(of: type[Rule]) -> Iterator[type[Rule]]:
+    for found in of.__subclasses__():
+        yield found
+        yield from _subclasses(found)
+
+
+def catalogue() -> dict[str, type[Rule]]:
+    """Every rule that exists, by name: those in this folder, and any that a user's module has defined."""
+    package = importlib.import_module("ravine.rules")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"ravine.rules.{module.name}")
+    found = {name_of(rule): rule for rule in _subclasses(Rule) if _is_final(rule)}
+    return dict(sorted(found.items()))
+
+
+def resolve(name: str) -> type[Rule]:
+    """The rule of that name: "nadam", "adam/eps-inside", torch's "NAdam", or "package.module:Class"."""
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
+            raise UserError(f"rule {name}: {error}; give package.module:Class of a subclass of ravine.Rule") from error
+        if not (isinstance(found, type) and issubclass(found, Rule) and _is_final(found)):
+            raise UserError(f"rule {name}: not a final subclass of ravine.Rule with a family name")
+        return found
+    known = catalogue()
+    if name.lower() not in known:
+        raise unknown("rule", name, known)
+    return known[name.lower()]
+
+
+def make(name: str, given: Values) -> Rule:
+    """The checked rule of that name with those hyperparameters; the rest at their defaults."""
+    return check(with_values(resolve(name)(), given))

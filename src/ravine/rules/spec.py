@@ -1,0 +1,66 @@
+"""A rule as plain values, for recipes and checkpoints: its name, its hyperparameters, and what is combined with it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from ravine.errors import UserError, unknown
+from ravine.rules.rule import Combinator, Rule, check, filled, hypers, name_of, resolve, with_values
+
+
+def combinators() -> dict[str, type[Combinator]]:
+    """Every combinator by its dashed name: "clip-global-norm", "coupled-decay"."""
+    importlib.import_module("ravine.rules.combine")
+    found = [c for c in Combinator.__subclasses__() if any(f.name == "rule" for f in fields(c))]
+    return {re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", c.__name__).lower(): c for c in found}
+
+
+def rule_from_spec(spec: Mapping[str, Any]) -> Rule:
+    """The checked rule of {"name": "adam", "lr": 1e-3, "with": [{"name": "clip-global-norm", "clip": 1.0}]}.
+
+    Combinators are listed from the inside to the outside.
+    """
+    if "name" not in spec:
+        raise UserError('a rule needs a name, as in name = "adam"')
+    rule: Rule = with_values(resolve(spec["name"])(), _numbers(spec))
+    known = combinators()
+    for outer in spec.get("with", []):
+        name = outer.get("name", "")
+        if name not in known:
+            raise unknown("combinator", name, known)
+        made = known[name](rule)
+        given = _numbers(outer)
+        for field in given:
+            if field not in hypers(known[name]):
+                raise unknown(f"setting of {name}", field, hypers(known[name]))
+        rule = filled(made, given)
+    return check(rule)
+
+
+def _numbers(spec: Mapping[str, Any]) -> dict[str, float]:
+    found = {name: value for name, value in spec.items() if name not in ("name", "with")}
+    for name, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"{spec['name']}: {name} must be a number, got {value!r}")
+    return {name: float(value) for name, value in found.items()}
+
+
+def rule_to_spec(rule: Rule) -> dict[str, Any]:
+    """The inverse of `rule_from_spec`, with every hyperparameter written out."""
+    names = {made: name for name, made in combinators().items()}
+    outside: list[dict[str, Any]] = []
+    while isinstance(rule, Combinator):
+        outside.append({"name": names[type(rule)], **_own(rule)})
+        rule = rule.rule
+    spec = {"name": name_of(rule), **_own(rule)}
+    if outside:
+        spec["with"] = outside[::-1]
+    return spec
+
+
+def _own(rule: Rule) -> dict[str, float]:
+    return {name: getattr(rule, name) for name in hypers(type(rule))}

@@ -1,0 +1,121 @@
+"""Between values and rows: what a race or a training is in the columns of the tables, and its document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ravine.results import Point, RaceResult, RunResult
+
+Row = dict[str, Any]
+
+
+class Training(BaseModel):
+    """A single training run with its recipe, as `ravine train` leaves it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str  # "run-digits-7f3a"
+    created: str  # ISO 8601, UTC
+    command: str
+    problem: str
+    model: str
+    metric_name: str
+    seconds: float
+    recipe: dict[str, Any]
+    result: RunResult
+
+
+class Summary(BaseModel):
+    """One line of `ravine runs`: a race, or a single training run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    kind: str  # "race" or "run"
+    created: str
+    status: str
+    command: str
+    problem: str
+    model: str
+    metric_name: str
+    configurations: int
+    runs: int
+    rule: str | None  # of the winner, or of the run
+    valid_loss: float | None
+    metric: float | None
+    seconds: float
+    verdict: str
+
+
+RaceSummary = Summary
+
+
+def document(value: BaseModel) -> str:
+    """The value as JSON; unlike pydantic's own, it keeps NaN and infinity, which a diverged curve holds."""
+    return json.dumps(value.model_dump(), ensure_ascii=False)
+
+
+def race_row(race: RaceResult) -> Row:
+    """The record of a race."""
+    best = race.ranking[0] if race.ranking else None
+    return _shared(race, "race") | {
+        "status": race.status,
+        "configurations": len({run.config for run in race.runs}),
+        "runs": len(race.runs),
+        "rule": best.rule if best else None,
+        "valid_loss": best.valid_loss.mean if best else None,
+        "metric": best.metric.mean if best else None,
+        "seconds": race.cost.seconds,
+        "verdict": race.verdict,
+    }
+
+
+def training_row(training: Training) -> Row:
+    """The record of a single training run."""
+    run = training.result
+    return _shared(training, "run") | {
+        "status": run.status,
+        "configurations": 1,
+        "runs": 1,
+        "rule": run.rule,
+        "valid_loss": run.valid_loss,
+        "metric": run.metric,
+        "seconds": training.seconds,
+        "verdict": run.reason,
+    }
+
+
+def run_rows(record: str, runs: Iterable[RunResult]) -> Iterator[Row]:
+    """A row a run."""
+    names = ("config", "rule", "schedule", "seed", "stage", "rung", "status", "reason", "best_epoch", "valid_loss")
+    for run in runs:
+        yield {"record": record, "run": run.id, "metric": run.metric} | {name: getattr(run, name) for name in names}
+
+
+def hyper_rows(record: str, runs: Iterable[RunResult]) -> Iterator[Row]:
+    """A row a hyperparameter of a run."""
+    for run in runs:
+        for name, value in run.hypers.items():
+            yield {"record": record, "run": run.id, "name": name, "value": value}
+
+
+def point_rows(record: str, points: Iterable[tuple[str, Point]]) -> Iterator[Row]:
+    """A row a point; each comes with the id of its run."""
+    for run, point in points:
+        yield {
+            "record": record,
+            "run": run,
+            "epoch": point.epoch,
+            "train_loss": point.train_loss,
+            "valid_loss": point.valid_loss,
+            "metric": point.metric,
+        }
+
+
+def _shared(value: RaceResult | Training, kind: str) -> Row:
+    names = ("id", "created", "command", "problem", "model", "metric_name")
+    return {"kind": kind, "document": document(value)} | {name: getattr(value, name) for name in names}

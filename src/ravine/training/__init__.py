@@ -1,0 +1,1 @@
+"""One run or many: the clock, the loop, the track, checkpoints."""

@@ -1,0 +1,110 @@
+"""Runs on disk: a manifest in JSON and the lanes' tensors in safetensors, found whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from ravine.engines.lane import Lane
+from ravine.errors import UserError
+from ravine.files import digest, write_whole
+from ravine.results import Point
+from ravine.rules.spec import rule_from_spec, rule_to_spec
+from ravine.schedules import check, from_spec, to_spec
+from ravine.training.track import Candidate, Run
+
+FORMAT = 1
+MANIFEST = "state.json"
+
+
+def save(folder: Path, facts: Mapping[str, Any], runs: Sequence[Run]) -> None:
+    """Write the state of all runs; the last one stays readable until the new one is whole."""
+    tensors: dict[str, Tensor] = {}
+    rows = [_run_row(i, run, tensors) for i, run in enumerate(runs)]
+    content = save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()})
+    name = f"lanes-{digest(content)[:16]}.safetensors"
+    sha = write_whole(folder / name, content)
+    manifest = {"format": FORMAT, "tensors": name, "sha256": sha, **facts, "runs": rows}
+    write_whole(folder / MANIFEST, json.dumps(manifest).encode())
+    for old in folder.glob("lanes-*.safetensors"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def load(folder: Path) -> tuple[dict[str, Any], list[Run]]:
+    """Read the state back; a `UserError` says what is wrong with one that is torn or altered."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        content = (folder / manifest["tensors"]).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{folder}: there is nothing to resume") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: the checkpoint is damaged ({error}); start again") from error
+    if manifest["format"] != FORMAT:
+        raise UserError(f"{path}: made by another version of ravine (format {manifest['format']}, this reads {FORMAT})")
+    if digest(content) != manifest["sha256"]:
+        raise UserError(f"{folder / manifest['tensors']}: its SHA-256 is not the one noted when it was written")
+    tensors = load_tensors(content)
+    return manifest, [_run(i, row, tensors) for i, row in enumerate(manifest["runs"])]
+
+
+def _run_row(place: int, run: Run, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    candidate = run.candidate
+    return {
+        "id": run.id,
+        "config": candidate.config,
+        "rule": rule_to_spec(candidate.rule),
+        "schedules": {name: dict(spec) for name, spec in candidate.schedules.items()},
+        "origin": candidate.origin,
+        "searched": list(candidate.searched),
+        "seed": run.seed,
+        "stage": run.stage,
+        "rung": run.rung,
+        "tick": run.tick,
+        "diverged": run.diverged,
+        "curve": [point.model_dump() for point in run.curve],
+        "lane": _lane_row(f"{place}/lane", run.lane, tensors),
+        "best": _lane_row(f"{place}/best", run.best, tensors),
+    }
+
+
+def _lane_row(prefix: str, lane: Lane | None, tensors: dict[str, Tensor]) -> dict[str, Any] | None:
+    if lane is None:
+        return None
+    tensors[f"{prefix}/weights"] = lane.weights
+    tensors.update({f"{prefix}/buffer/{name}": b for name, b in lane.buffers.items()})
+    tensors.update({f"{prefix}/slot/{name}": s for name, s in lane.slots.items()})
+    schedules = {name: to_spec(schedule) for name, schedule in lane.schedules.items()}
+    return {"schedules": schedules, "scalars": lane.scalars, "step": lane.step}
+
+
+def _run(place: int, row: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Run:
+    rule = rule_from_spec(row["rule"])
+    candidate = Candidate(row["config"], rule, row["schedules"], row["origin"], tuple(row["searched"]))
+    run = Run(row["id"], candidate, row["seed"], row["stage"], None, row["rung"], row["tick"])
+    run.curve = [Point.model_validate(point) for point in row["curve"]]
+    run.diverged = row["diverged"]
+    run.lane = _lane(f"{place}/lane", row["lane"], run, tensors)
+    run.best = _lane(f"{place}/best", row["best"], run, tensors)
+    return run
+
+
+def _lane(prefix: str, row: Mapping[str, Any] | None, run: Run, tensors: Mapping[str, Tensor]) -> Lane | None:
+    if row is None:
+        return None
+    schedules = {name: check(from_spec(spec)) for name, spec in row["schedules"].items()}
+    buffers = _under(f"{prefix}/buffer/", tensors)
+    slots = _under(f"{prefix}/slot/", tensors)
+    weights = tensors[f"{prefix}/weights"]
+    return Lane(run.candidate.rule, schedules, run.seed, weights, buffers, slots, dict(row["scalars"]), row["step"])
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

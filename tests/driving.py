@@ -1,0 +1,141 @@
+"""Drives a rule by itself, without an engine: what the tests of equations share."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ravine.rules.rule import Combinator, Hyper, Rule, catalogue, hypers, needs_of, scalars_of, with_values
+from ravine.types import State
+
+Tensors: TypeAlias = list[Tensor]
+Slope: TypeAlias = Callable[[int, Tensors], Tensors]  # (t, points) -> the gradient at those points, tensor by tensor
+SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (7,), (3, 5), (0,))
+RULES = tuple(catalogue().items())
+NAMES = tuple(catalogue())
+
+
+def combinators() -> list[type[Combinator]]:
+    """Every combinator that exists."""
+    return sorted(_below(Combinator), key=lambda found: found.__name__)
+
+
+def _below(of: type[Combinator]) -> Iterator[type[Combinator]]:
+    for found in of.__subclasses__():
+        yield found
+        yield from _below(found)
+
+
+def facts(rule: Rule, gradients: Tensors, lanes: bool = False) -> list[State]:
+    """The facts that the rule needs, for each tensor: numbers, or tensors [K, 1, ...] where the first axis is lanes."""
+    squares = [(g.reshape(len(g), -1) if lanes else g.reshape(-1)).double().square().sum(-1) for g in gradients]
+    total = torch.stack(squares).sum(0).sqrt()
+    known = [{"norm": square.sqrt(), "global_norm": total} for square in squares]
+    return [
+        {need: _fact(own[need], g, lanes) for need in own if need in needs_of(rule)}
+        for g, own in zip(gradients, known, strict=True)
+    ]
+
+
+def _fact(number: Tensor, g: Tensor, lanes: bool) -> Any:
+    return number.to(g).reshape(-1, *[1] * (g.dim() - 1)) if lanes else number.item()
+
+
+def starts(rule: Rule, weights: Tensors) -> list[State]:
+    """Slots and scalars before the first step."""
+    return [{**rule.init(w), **scalars_of(rule)} for w in weights]
+
+
+def step(
+    rule: Rule, slope: Slope, weights: Tensors, states: list[State], t: int, lanes: bool = False
+) -> tuple[Tensors, list[State]]:
+    """One step: the updates and the new states."""
+    gradients = slope(t, [rule.ahead(s, w) for s, w in zip(states, weights, strict=True)])
+    known = facts(rule, gradients, lanes)
+    both = [
+        rule.update(g, {**s, **fact}, w, t) for g, s, fact, w in zip(gradients, states, known, weights, strict=True)
+    ]
+    return [u for u, _ in both], [new for _, new in both]
+
+
+def drive(rule: Rule, slope: Slope, weights: Tensors, steps: int, lanes: bool = False) -> list[Tensors]:
+    """The weights after each step, the start first."""
+    path, states = [weights], starts(rule, weights)
+    for t in range(1, steps + 1):
+        updates, states = step(rule, slope, path[-1], states, t, lanes)
+        path.append([w + u for w, u in zip(path[-1], updates, strict=True)])
+    return path
+
+
+def descend(rule: Rule, slope: Callable[[Tensor], Tensor], start: Tensor, steps: int) -> Tensor:
+    """The path of one tensor under a gradient that is a function of the point alone: [steps + 1, ...]."""
+    return torch.stack([w for (w,) in drive(rule, lambda _, points: [slope(points[0])], [start], steps)])
+
+
+def constant(*gradients: Tensor) -> Slope:
+    """The same gradient at every step and point."""
+    return lambda t, points: list(gradients)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """A gradient that is noise plus a weak pull, so that it depends on the step and on the point.
+
+    >>> Noisy.of("adam", [(3,)], steps=2).noise[0][0].shape
+    (3,)
+    """
+
+    noise: list[list[Any]]  # [steps][tensors], NumPy
+    pull: float = 0.1
+
+    @classmethod
+    def of(cls, seed: str, shapes: list[tuple[int, ...]], steps: int) -> Noisy:
+        """The same noise for the same word."""
+        draw = generator(seed)
+        return cls([[np.asarray(draw.standard_normal(shape)) for shape in shapes] for _ in range(steps)])
+
+    def tensors(self, t: int, points: Tensors) -> Tensors:
+        """The gradient for a rule."""
+        return [torch.as_tensor(n).to(w) + self.pull * w for n, w in zip(self.noise[t - 1], points, strict=True)]
+
+    def vectors(self, t: int, points: list[Any]) -> list[Any]:
+        """The gradient for an oracle, flat."""
+        pull = np.longdouble(self.pull)
+        return [n.reshape(-1) + pull * w for n, w in zip(self.noise[t - 1], points, strict=True)]
+
+
+def generator(seed: str) -> np.random.Generator:
+    """A stream of random numbers that belongs to a word."""
+    return np.random.default_rng(zlib.crc32(seed.encode()))
+
+
+def normal(seed: str, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Random weights that belong to a word."""
+    return torch.as_tensor(np.asarray(generator(seed).standard_normal(shape))).to(dtype)
+
+
+def elsewhere(declared: Hyper, u: float) -> float:
+    """A value that is not the default: at u of the search range, else a little up, else the middle of the bounds."""
+    if declared.search:
+        return declared.search.at(u)
+    up = 1.5 * declared.default + 0.05 * u
+    low, high = (float(end) for end in declared.bounds.text[1:-1].split(","))
+    return up if up in declared.bounds else (low + high) / 2
+
+
+def varied(rule: type[Rule], u: float) -> Rule:
+    """The rule with every hyperparameter away from its default."""
+    return with_values(rule(), {name: elsewhere(declared, u) for name, declared in hypers(rule).items()})
+
+
+def code_names(rule: type[Rule]) -> str:
+    """The name as an identifier: "adam/eps-inside" -> "adam_eps_inside", ClipNorm -> "clip_norm"."""
+    if issubclass(rule, Combinator):
+        return "".join(f"_{c.lower()}" if c.isupper() else c for c in rule.__name__).lstrip("_")
+    return "_".join(word for word in (rule.family, *rule.dialect.split("-")) if word)

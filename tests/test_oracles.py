@@ -1,0 +1,64 @@
+"""Every rule and every combinator against its oracle: NumPy written from the paper, one coordinate at a time."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.driving import RULES, Noisy, code_names, combinators, drive, elsewhere, normal, varied
+from tests.oracles.loop import Memory, Oracle, Settings, Slope, Vectors, walk
+
+from ravine.rules.rule import Combinator, Rule, hypers, values
+
+SHAPES: list[tuple[int, ...]] = [(7,), (2, 3), ()]
+
+
+def oracle_of(rule: type[Rule]) -> Any:
+    """The function of that name in tests/oracles/<family>.py; its absence fails the test."""
+    module = "combine" if issubclass(rule, Combinator) else rule.family
+    return getattr(importlib.import_module(f"tests.oracles.{module}"), code_names(rule))
+
+
+def assert_same_path(rule: Rule, oracle: Oracle, settings: Settings, seed: str, steps: int) -> None:
+    """The rule in float64 and its oracle take the same steps, to 1e-12 of the longest weight so far."""
+    slope = Noisy.of(seed, SHAPES, steps)
+    start = [normal(f"{seed}{shape}", *shape) for shape in SHAPES]
+    ours = drive(rule, slope.tensors, start, steps)
+    theirs = walk(oracle, slope.vectors, [w.numpy().reshape(-1) for w in start], steps, settings)
+    for k, shape in enumerate(SHAPES):
+        got = torch.stack([point[k] for point in ours]).numpy().reshape(steps + 1, -1)
+        want = np.stack([point[k] for point in theirs])
+        scale = np.maximum.accumulate(np.abs(want), axis=0)
+        worst = float((np.abs(got - want) / scale).max())
+        assert worst <= 1e-12, f"{seed}, shape {shape}: off by {worst:.1e}"
+
+
+@pytest.mark.parametrize("u", [None, 0.3, 0.7], ids=["defaults", "lower", "upper"])
+@pytest.mark.parametrize(("name", "rule"), RULES)
+def test_rule_is_its_oracle_over_200_steps(name: str, rule: type[Rule], u: float | None) -> None:
+    made = rule() if u is None else varied(rule, u)
+    assert_same_path(made, oracle_of(rule), values(made), name, 200)
+
+
+@pytest.mark.parametrize("combinator", combinators())
+@pytest.mark.parametrize(("name", "rule"), RULES)
+def test_combinator_is_its_oracle_around_every_rule(name: str, rule: type[Rule], combinator: type[Combinator]) -> None:
+    inside: Rule = rule()
+    own = {field: elsewhere(declared, 0.6) for field, declared in hypers(combinator).items()}
+    wrapped, outer, inner = oracle_of(combinator), {k: np.longdouble(v) for k, v in own.items()}, oracle_of(rule)
+
+    def whole(slope: Slope, weights: Vectors, t: int, memory: Memory, h: Settings) -> Vectors:
+        return wrapped(lambda at, w: inner(at, w, t, memory, h), slope, weights, {**h, **outer})
+
+    made: Any = combinator
+    assert_same_path(made(inside, **own), whole, values(inside), f"{combinator.__name__} {name}", 25)
+
+
+def test_an_oracle_notices_a_wrong_equation() -> None:
+    from ravine.rules.adam import Adam
+
+    with pytest.raises(AssertionError, match="off by"):
+        assert_same_path(Adam(), oracle_of(Adam), {**values(Adam()), "eps": 1e-7}, "wrong", 20)
