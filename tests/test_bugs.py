@@ -264,8 +264,9 @@ def test_u14_more_elements_than_an_int32_counts() -> None:
     assert p[-1].item() == -1.0 and p[0].item() == -1.0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("differentiable", [False, True])
+@pytest.mark.parametrize(
+    ("engine", "differentiable"), [*((engine, False) for engine in ENGINES), ("eager", True), ("auto", True)]
+)
 def test_u15_nadam_is_its_paper_s_equation_on_every_path(engine: Any, differentiable: bool) -> None:
     """pytorch#92699, #106615."""
     w, m, v, product = 1.0, 0.0, 0.0, 1.0
@@ -332,7 +333,7 @@ def test_u19_centred_rmsprop_takes_no_root_of_a_negative_number(momentum: float)
     """FastNN#12."""
     p = parameter(1.0, 1.0)
     optimizer = ravine.optim.RMSprop([p], centered=True, momentum=momentum, eps=1e-3)
-    for t in range(2000):
+    for t in range(500):
         p.grad = torch.tensor([1e4 + 1e-3 * (t % 2), 12345.678])
         optimizer.step()
     assert p.isfinite().all() and (optimizer.state[p]["c"] >= 0).all()

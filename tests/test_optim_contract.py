@@ -186,15 +186,16 @@ def test_accumulated_gradients_are_one_step() -> None:
 
 
 def test_tied_parameters_move_once() -> None:
-    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
-    model[1].weight = model[0].weight
+    first, second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+    second.weight = first.weight
+    model = nn.Sequential(first, second)
     optimizer = ravine.optim.SGD(model.parameters(), lr=0.1)
-    before = model[0].weight.detach().clone()
+    before = first.weight.detach().clone()
     model(torch.ones(1, 3)).sum().backward()
-    grad = model[0].weight.grad
+    grad = first.weight.grad
     assert grad is not None
     optimizer.step()
-    torch.testing.assert_close(model[0].weight.detach(), before - 0.1 * grad)
+    torch.testing.assert_close(first.weight.detach(), before - 0.1 * grad)
 
 
 @pytest.mark.parametrize("name", TORCH)
@@ -301,7 +302,8 @@ def test_clipping_is_torch_s(engine: Any) -> None:
     }
     for clip, cut in clips.items():
         ours, theirs = weights((3,), (2, 2)), weights((3,), (2, 2))
-        mine = ravine.optim.Adam([{"params": [p]} for p in ours], weight_decay=0.1, engine=engine, **{clip: 0.5})
+        limit: Any = {clip: 0.5}
+        mine = ravine.optim.Adam([{"params": [p]} for p in ours], weight_decay=0.1, engine=engine, **limit)
         other = torch.optim.Adam(theirs, weight_decay=0.1)
         generator = torch.Generator().manual_seed(2)
         for _ in range(5):

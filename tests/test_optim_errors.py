@@ -145,6 +145,15 @@ def test_sparse_gradients_where_torch_has_none(name: str) -> None:
     assert torch.equal(p, torch.ones(2)) and not optimizer.state
 
 
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_a_kernel_asked_for_by_name_says_what_it_cannot_serve(differentiable: bool) -> None:
+    p = torch.ones(2, device="cpu" if differentiable else "meta")
+    optimizer = ravine.optim.SGD([p], engine="kernel", differentiable=differentiable)
+    p.grad = torch.ones_like(p)
+    with pytest.raises(UserError, match="use engine='auto'"):
+        optimizer.step()
+
+
 def test_sparse_gradients_and_weight_decay() -> None:
     p = w()
     p.grad = torch.ones(2).to_sparse()

@@ -131,13 +131,7 @@ def prepare(
     model: Callable[[], nn.Module] | None = None,
 ) -> Problem:
     """The problem of some data, with the user's own loss and model where given."""
-    problem = from_anything(data, target=target, split_seed=split_seed)
-    changes = {name: value for name, value in (("loss", loss), ("model", model)) if value not in ("auto", None)}
-    return _replaced(problem, changes)
-
-
-def _replaced(problem: Problem, changes: Mapping[str, Any]) -> Problem:
-    return Problem(**{**vars(problem), **changes})
+    return from_anything(data, target=target, split_seed=split_seed, loss=loss, model=model)
 
 
 def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:

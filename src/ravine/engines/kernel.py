@@ -24,7 +24,7 @@ from ravine.errors import UserError
 from ravine.rules.rule import Rule, hypers, name_of, needs_of, scalars_of, slots_of
 from ravine.types import Scalar
 
-SERIAL = 1 << 14  # entries; below, waking a second thread costs more than it saves
+SERIAL = 1 << 17  # entries; below, waking a second thread costs more than it saves
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +37,9 @@ def squares(table: Table) -> NDArray[np.float64]:
     """
     sums = np.zeros(table.count)
     function = kernel(source(table.stored[1], len(table.stored)), reassociate=True)
-    address, place = table.address, cast(int, sums.ctypes.data)
+    address, place = table.address, sums.ctypes.data
     threads = 1 if table.entries < SERIAL else None
     share(lambda first, last: function(address, place, first, last, 0), table.count, threads)
-    return np.bincount(table.segment, weights=sums, minlength=len(table.lengths))
+    total = np.zeros(len(table.lengths))
+    np.add.at(total, table.segment, sums)
+    return total

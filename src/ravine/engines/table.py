@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class Table:
     """
 
     def __init__(self, arrays: Sequence[Sequence[Tensor]], rows: Integers, lanes: int = 0) -> None:
-        self.stored = tuple(stored(column[0]) for column in arrays)
+        self.stored: tuple[Storage, ...] = tuple(stored(column[0]) for column in arrays)
         sizes = np.array([x.numel() for x in arrays[0]], dtype=np.int64)
         parts = lanes or 1
         self.lengths = np.repeat(sizes // parts, parts)
@@ -44,7 +44,7 @@ class Table:
         self.chunks[:, len(arrays)] = np.minimum(self.lengths[self.segment] - self._first, CHUNK)
         self.chunks[:, len(arrays) + 1] = rows[self.segment]
         self.chunks[:, len(arrays) + 2] = (np.cumsum(self.lengths) - self.lengths)[self.segment] + self._first
-        self.address = cast(int, self.chunks.ctypes.data)  # of the table itself, for a kernel
+        self.address = self.chunks.ctypes.data  # of the table itself, for a kernel
         self.count = len(self.chunks)
         self.entries = int(self.lengths.sum())
         for role, column in enumerate(arrays):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from queue import SimpleQueue
 
 import torch
@@ -89,4 +90,4 @@ def share(work: Callable[[int, int], None], count: int, threads: int | None = No
         return
     pieces = min(threads * _PIECES, count)
     edges = [count * i // pieces for i in range(pieces + 1)]
-    _pool.call(_Job(work, list(zip(edges[:-1], edges[1:], strict=True))[::-1]), threads - 1)
+    _pool.call(_Job(work, list(pairwise(edges))[::-1]), threads - 1)

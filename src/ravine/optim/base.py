@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 
 import torch
@@ -45,6 +46,17 @@ class Extras(TypedDict, total=False):
     nonfinite: Policy  # a gradient with NaN or Inf: raise (nothing changes), skip the step, zero the entry, ignore
 
 
+@dataclass(slots=True)
+class _Made:
+    """The rule that a group's options made, and what a step asks of it."""
+
+    options: list[Any]
+    step: int | None  # the step that it is for, where it differs by step
+    rule: Rule
+    slots: tuple[str, ...]
+    ahead: bool
+
+
 class RuleOptimizer(Optimizer, ABC):
     """A torch optimizer whose step is a rule's equation.
 
@@ -65,7 +77,7 @@ class RuleOptimizer(Optimizer, ABC):
                 raise unknown(f"option of {owner}", name, {*defaults, *Extras.__annotations__})
         self._stepper = Stepper(_one_of("engine", extras.get("engine", "auto"), ENGINES))
         self.nonfinite: Policy = _one_of("nonfinite", extras.get("nonfinite", "raise"), NONFINITE)
-        self._rules: dict[int, tuple[list[Any], int | None, Rule]] = {}  # options, step, what they made
+        self._rules: dict[int, _Made] = {}  # by group
         ours = {name: value for name, value in extras.items() if name in groups.OURS}
         super().__init__(params, {**defaults, **ours})
 
@@ -82,7 +94,7 @@ class RuleOptimizer(Optimizer, ABC):
 
     def rules(self) -> list[Rule]:
         """The rule of each group as its options stand."""
-        return [self._rule(which) for which in range(len(self.param_groups))]
+        return [self._made(which).rule for which in range(len(self.param_groups))]
 
     def add_param_group(self, param_group: Group) -> None:
         """Add parameters, with options of their own; checked whole before anything changes."""
@@ -103,7 +115,7 @@ class RuleOptimizer(Optimizer, ABC):
         """
         loss = self._evaluate(closure)
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            items = self._items()
+            items = self._items(looked=closure is not None)
             self._stepper.advance(items)
         for item in items:
             item.state["step"] = item.t
@@ -115,35 +127,34 @@ class RuleOptimizer(Optimizer, ABC):
 
     def _evaluate(self, closure: Callable[[], Any] | None) -> Any:
         """The closure's loss; look-ahead rules take it where they look."""
+        if closure is None:
+            return None
+        made = [self._made(which) for which in range(len(self.param_groups))]
         moving = [
-            (rule, p, dict(self.state[p]) if self.state.get(p) else eager.init_state(rule, p))
-            for rule, group in zip(self.rules(), self.param_groups, strict=True)
-            if "gradient_ahead" in needs_of(rule)
+            (each.rule, p, dict(self.state[p]) if self.state.get(p) else eager.init_state(each.rule, p))
+            for each, group in zip(made, self.param_groups, strict=True)
+            if each.ahead
             for p in group["params"]
             if p.requires_grad
         ]
-        if closure is None:
-            if moving:
-                raise UserError(
-                    f"{name_of(moving[0][0])} takes its gradient ahead of the weights: call step(closure) with a "
-                    "function that zeroes the gradients, computes the loss, calls backward and returns the loss"
-                )
-            return None
         with eager.looking_ahead(moving), torch.enable_grad():
             return closure()
 
-    def _items(self) -> list[Item]:
+    def _items(self, looked: bool) -> list[Item]:
         """Every tensor's step; all that can fail has been checked before the first state is made."""
-        found: list[tuple[int, int, Tensor, Rule, int]] = []
+        found: list[tuple[int, int, Tensor, _Made, int]] = []
         for which, group in enumerate(self.param_groups):
-            rule = self._rule(which)
-            slots = slots_of(rule)
-            timely = self.timed or bool(group.get("schedules"))
+            made = self._made(which)
+            if made.ahead and not looked:
+                raise UserError(
+                    f"{name_of(made.rule)} takes its gradient ahead of the weights: call step(closure) with a "
+                    "function that zeroes the gradients, computes the loss, calls backward and returns the loss"
+                )
             for index, p in enumerate(group["params"]):
                 if p.grad is not None:
-                    t = _time(self.state.get(p, {}), slots)
-                    found.append((which, index, p, self._rule(which, t) if timely else rule, t))
-        rules = [rule for _, _, _, rule, _ in found]
+                    t = _time(self.state.get(p), made.slots)
+                    found.append((which, index, p, made if made.step is None else self._made(which, t), t))
+        rules = [made.rule for _, _, _, made, _ in found]
         gradients = self._gradients(found)
         sizes = None
         if self.nonfinite != "ignore" and not any(g.is_meta for g in gradients):
@@ -153,17 +164,17 @@ class RuleOptimizer(Optimizer, ABC):
             gradients, sizes = checked
         facts = eager.facts(rules, gradients, sizes)
         return [
-            Item(p, g, self._state(p, rule), rule, t, fact, bool(self.param_groups[which].get("differentiable")))
-            for (which, _, p, rule, t), g, fact in zip(found, gradients, facts, strict=True)
+            Item(p, g, self._state(p, made), made.rule, t, fact, bool(self.param_groups[which].get("differentiable")))
+            for (which, _, p, made, t), g, fact in zip(found, gradients, facts, strict=True)
         ]
 
-    def _gradients(self, found: Sequence[tuple[int, int, Tensor, Rule, int]]) -> Sequence[Tensor]:
+    def _gradients(self, found: Sequence[tuple[int, int, Tensor, _Made, int]]) -> Sequence[Tensor]:
         """The gradients of what is to fall, checked for what the rules can take."""
         gradients: list[Tensor] = []
-        for which, _, p, rule, _ in found:
+        for which, _, p, made, _ in found:
             g = cast(Tensor, p.grad)
             if g.layout is not torch.strided:
-                eager.check_sparse(rule)
+                eager.check_sparse(made.rule)
             gradients.append(-g if self.param_groups[which].get("maximize") else g)
         if gradients and gradients[0].is_cuda and torch.cuda.is_current_stream_capturing():
             raise UserError(
@@ -175,21 +186,23 @@ class RuleOptimizer(Optimizer, ABC):
     def _label(self, which: int, index: int) -> str:
         return f"{type(self).__name__}: {groups.label(self.param_groups[which], index, which)}"
 
-    def _rule(self, which: int, step: int | None = None) -> Rule:
-        """`rule_of`, made anew only where an option has changed; at any step where ``step`` is None."""
+    def _made(self, which: int, step: int | None = None) -> _Made:
+        """`rule_of`, anew only where an option has changed; that of any step where ``step`` is None."""
         group = self.param_groups[which]
-        key = [groups.resolved(group.get(name)) for name in (*self.defaults, *groups.OURS) if name not in IGNORED]
+        options = [groups.resolved(group.get(name)) for name in (*self.defaults, *groups.OURS) if name not in IGNORED]
         known = self._rules.get(which)
-        if known is None or known[0] != key or (step is not None and known[1] not in (None, step)):
-            timely = self.timed or bool(group.get("schedules"))
-            known = self._rules[which] = (key, (step or 1) if timely else None, self.rule_of(group, step or 1))
-        return known[2]
+        if known is None or known.options != options or (step is not None and known.step not in (None, step)):
+            rule = self.rule_of(group, step or 1)
+            when = (step or 1) if self.timed or group.get("schedules") else None
+            known = _Made(options, when, rule, slots_of(rule), "gradient_ahead" in needs_of(rule))
+            self._rules[which] = known
+        return known
 
-    def _state(self, p: Tensor, rule: Rule) -> State:
+    def _state(self, p: Tensor, made: _Made) -> State:
         """The parameter's state, with what the rule has not kept yet at its start."""
         state = cast(State, self.state[p])
-        if "step" not in state or any(slot not in state for slot in slots_of(rule)):
-            state.update({"step": 0, **eager.init_state(rule, p), **state})
+        if "step" not in state or any(slot not in state for slot in made.slots):
+            state.update({"step": 0, **eager.init_state(made.rule, p), **state})
         return state
 
     def state_dict(self) -> dict[str, Any]:
@@ -237,10 +250,11 @@ class RuleOptimizer(Optimizer, ABC):
             self._stepper = Stepper(state["engine"])
 
 
-def _time(state: State, slots: Sequence[str]) -> int:
+def _time(state: State | None, slots: Sequence[str]) -> int:
     """The step that a parameter is about to take, 1 at its first; a memory that is wholly new starts time anew."""
-    fresh = bool(slots) and not any(slot in state for slot in slots)
-    return 1 if fresh else state.get("step", 0) + 1
+    if not state or (slots and not any(slot in state for slot in slots)):
+        return 1
+    return state["step"] + 1
 
 
 def _one_of(option: str, given: Any, allowed: tuple[Any, ...]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
@@ -118,8 +119,8 @@ class Stepper:
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Numbers by name, of one row; lists by name, of several."""
-    return rows[0] if len(rows) == 1 else {name: [row[name] for row in rows] for name in rows[0]}
+    """Numbers by name, of one row; arrays by name, of several."""
+    return rows[0] if len(rows) == 1 else {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
 def _local(x: Tensor) -> Tensor:
@@ -130,14 +131,14 @@ def _local(x: Tensor) -> Tensor:
 def _suits(item: Item) -> bool:
     """Whether a kernel can read and write this tensor where it lies."""
     w, g = item.w, item.g
-    if item.track or g.layout is not torch.strided or w.device.type != "cpu" or w.numel() == 0:
+    if item.track or g.layout is not torch.strided or w.device.type != "cpu":
         return False
     if type(w) not in PLAIN or type(g) not in PLAIN:
         placed = getattr(w, "placements", None)
         if placed is None or getattr(g, "placements", None) != placed or any(p.is_partial() for p in placed):
             return False
         w, g = _local(w), _local(g)
-        if type(w) not in PLAIN or type(g) not in PLAIN or w.numel() == 0:
+        if type(w) not in PLAIN or type(g) not in PLAIN:
             return False
     real = eager.as_real(w)
     return real.dtype in READ and eager.as_real(g).dtype in READ and (real.is_contiguous() or is_gapless(real))

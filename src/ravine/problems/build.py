@@ -57,7 +57,7 @@ def _standardised(name: str, parts: tuple[Tensor, Tensor, Tensor]) -> tuple[Tens
     train, valid, test = parts
     if not train.is_floating_point() and train.dtype != torch.uint8:
         return parts
-    mean, factor = statistics(torch.cat([train, valid, test]))
+    mean, factor = statistics(train)
     _check_carries(name, factor)
     return standardise(train, mean, factor), standardise(valid, mean, factor), standardise(test, mean, factor)
 

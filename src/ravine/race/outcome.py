@@ -22,7 +22,7 @@ def result_of(race: Race) -> RaceResult:
     """Everything known of the race, ready to be kept."""
     rows = race.standings
     finished = race.phase == "done"
-    return RaceResult(
+    result = RaceResult(
         id=race.about["id"],
         created=race.about["created"],
         status="finished" if finished else "interrupted",
@@ -41,13 +41,14 @@ def result_of(race: Race) -> RaceResult:
         notes=race.notes,
         runs=[run.result("finished" if run.tick >= race.clock.ticks else "stopped") for run in race.runs],
         ranking=rows,
-        verdict=verdict(rows, race.runs),
+        verdict="",
         test=race.test[0] if race.test else None,
         test_loss=race.test[1] if race.test else None,
         winner=_recipe(race, rows[0]).model_dump(exclude_none=True) if rows else None,
         cost=_cost(race),
         versions=versions(),
     )
+    return result.model_copy(update={"verdict": verdict(result)})
 
 
 def winner_recipe(race: Race) -> Recipe | None:

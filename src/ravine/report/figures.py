@@ -9,7 +9,7 @@ from typing import Any
 from ravine.report.findings import tried
 from ravine.report.numbers import plain
 from ravine.report.palette import FAINT, LINE, OUTCOMES, Look, look
-from ravine.report.reading import (
+from ravine.reading import (
     by_rule,
     contenders,
     default_rates,

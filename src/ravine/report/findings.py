@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from ravine.report.numbers import plain, rate, spread, times
-from ravine.report.reading import (
+from ravine.reading import (
     by_rule,
     contenders,
-    early_loss,
     envelope,
     finalists,
     first_epochs,
+    forgiving,
     good_loss,
     repeats,
     start_loss,
@@ -64,27 +64,12 @@ def _where(runs: list[RunResult]) -> str:
     return f"{len(rates)} times between {rate(min(rates))} and {rate(max(rates))}"
 
 
-def _span(result: RaceResult, runs: list[RunResult], good: float) -> tuple[float, float] | None:
-    """The widest stretch of neighbouring learning rates that all do well."""
-    best: tuple[float, float] | None = None
-    start: float | None = None
-    for run in runs:
-        lr = run.hypers.get("lr", 0.0)
-        loss = early_loss(result, run)
-        well = loss is not None and loss <= good and lr > 0
-        start = (lr if start is None else start) if well else None
-        if start is not None and (best is None or lr / start > best[1] / best[0]):
-            best = (start, lr)
-    return best
-
-
 def learning_rates(result: RaceResult) -> str:
     """Which rule forgives the learning rate most, and which the least."""
-    good = good_loss(result)
     rules = by_rule(result)
-    if good is None:
+    if good_loss(result) is None:
         return "No configuration lowered the loss" if rules else "No configuration ran"
-    spans = {rule: span for rule, runs in rules.items() if (span := _span(result, runs, good))}
+    spans = forgiving(result)
     wide = {rule: math.log10(high / low) for rule, (low, high) in spans.items() if high > low}
     tail = "".join(f"; {rule} diverges {where}" for rule, where in list(_places(result).items())[-1:])
     if not wide:

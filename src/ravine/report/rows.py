@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ravine.report.numbers import change, percent, rate, spread, times
-from ravine.report.reading import finalists, one_run
+from ravine.reading import finalists, one_run
 from ravine.results import Interval, RaceResult, Standing
 
 

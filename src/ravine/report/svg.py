@@ -6,7 +6,7 @@ from html import escape
 
 from ravine.report.numbers import plain
 from ravine.report.palette import look
-from ravine.report.reading import finalists
+from ravine.reading import finalists
 from ravine.results import Interval, RaceResult, Standing
 
 Scale = tuple[float, float]  # the losses at the left and right end

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ravine.report.findings import failures
 from ravine.report.numbers import count, duration, times
-from ravine.report.reading import contenders
+from ravine.reading import contenders
 from ravine.report.rows import Row, metric, rows, setup
 from ravine.results import RaceResult
 

@@ -1,4 +1,4 @@
-"""What the drawings look up in a race: its contenders, finalists, defaults and curves."""
+"""What a verdict and the drawings look up in a race: its contenders, finalists, defaults and curves."""
 
 from __future__ import annotations
 
@@ -91,6 +91,28 @@ def good_loss(result: RaceResult) -> float | None:
     if start is None or not reached or min(reached) >= start:
         return None
     return min(reached) + 0.1 * (start - min(reached))
+
+
+def forgiving(result: RaceResult) -> dict[str, tuple[float, float]]:
+    """For each rule that does well anywhere, the widest stretch of neighbouring learning rates that all do."""
+    good = good_loss(result)
+    if good is None:
+        return {}
+    return {rule: span for rule, runs in by_rule(result).items() if (span := _span(result, runs, good))}
+
+
+def _span(result: RaceResult, runs: list[RunResult], good: float) -> tuple[float, float] | None:
+    """The widest stretch of neighbouring learning rates that all do well."""
+    best: tuple[float, float] | None = None
+    start: float | None = None
+    for run in runs:
+        lr = run.hypers.get("lr", 0.0)
+        loss = early_loss(result, run)
+        well = loss is not None and loss <= good and lr > 0
+        start = (lr if start is None else start) if well else None
+        if start is not None and (best is None or lr / start > best[1] / best[0]):
+            best = (start, lr)
+    return best
 
 
 def one_run(result: RaceResult, standing: Standing) -> str:

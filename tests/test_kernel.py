@@ -1,0 +1,342 @@
+"""The kernel engine: each rule's own numbers, wherever the tensors lie, whoever calls, from any cache."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ravine.engines import native
+from ravine.engines.kernel import KernelStep
+from ravine.engines.threads import share
+from ravine.errors import UserError
+from ravine.rules import combine
+from ravine.rules.adam import Adam, NAdam
+from ravine.rules.descent import SGD, Momentum
+from ravine.rules.rule import Combinator, Rule, catalogue, name_of, needs_of, scalars_of, slots_of, values, with_values
+
+COMBINATORS: list[Any] = [
+    found
+    for _, found in inspect.getmembers(combine, inspect.isclass)
+    if issubclass(found, Combinator) and found is not Combinator
+]
+RULES: list[Rule] = [rule() for rule in catalogue().values() if rule.scope == "entry"]
+EVERY_RULE = [*RULES, *(outer(rule) for outer in COMBINATORS for rule in RULES[::13])]
+SHAPES = [(3,), (0,), (17_000,), (), (5, 7), (1, 129), (4, 3, 2, 2)]
+
+
+def label(rule: Rule) -> str:
+    return f"{type(rule).__name__}-{name_of(rule)}"
+
+
+class Run:
+    """Tensors of a rule and its kernel; ``step`` is what an optimizer does."""
+
+    def __init__(self, rule: Rule, weights: list[Tensor], seed: int = 0) -> None:
+        self.rule = rule
+        self.weights = [w.clone() for w in weights]
+        starts = [rule.init(w) for w in self.weights]
+        self.slots = {k: [s[k].clone() for s in starts] for k in slots_of(rule)}
+        self.scalars: dict[str, Any] = scalars_of(rule)
+        self.kernel = KernelStep(rule)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.t = 0
+
+    def gradients(self) -> list[Tensor]:
+        return [torch.randn(w.shape, dtype=torch.float64, generator=self.generator).to(w.dtype) for w in self.weights]
+
+    def step(self, gradients: list[Tensor], **more: Any) -> None:
+        self.t += 1
+        given = {**values(self.rule), **self.scalars, "t": self.t}
+        self.scalars = self.kernel.step(self.weights, gradients, self.slots, given, **more)
+
+
+def randoms(shapes: list[Any], dtype: torch.dtype = torch.float32, seed: int = 1) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype) for shape in shapes]
+
+
+def ulps(found: Tensor, right: Tensor, old: Tensor) -> float:
+    """The largest error in units of the last place of the largest of the old number, the new and their difference."""
+    scale = torch.stack([old.double().abs(), right.abs(), (right - old.double()).abs()]).amax(0).to(found.dtype)
+    unit = torch.nextafter(scale, torch.full_like(scale, torch.inf)) - scale
+    return float(((found.double() - right).abs() / unit.double()).max()) if unit.numel() else 0.0
+
+
+@pytest.mark.parametrize("rule", EVERY_RULE, ids=label)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_step_is_the_rules_own_within_4_ulp(rule: Rule, dtype: torch.dtype) -> None:
+    run = Run(rule, randoms(SHAPES, dtype))
+    for _ in range(4):
+        gradients, scalars, t = run.gradients(), run.scalars, run.t + 1
+        before = [w.clone() for w in run.weights]
+        slots = {k: [x.clone() for x in column] for k, column in run.slots.items()}
+        run.step(gradients)
+        total = torch.cat([g.double().ravel() for g in gradients]).norm().item()
+        for i, w in enumerate(before):
+            state = {k: slots[k][i].double() for k in slots} | scalars
+            state |= {"norm": gradients[i].double().norm().item(), "global_norm": total}
+            u, new = rule.update(gradients[i].double(), state, w.double(), t)
+            assert ulps(run.weights[i], w.double() + u, w) <= 4
+            for name in slots:
+                assert (
+                    ulps(run.slots[name][i], new[name] + torch.zeros_like(u), slots[name][i]) <= 8
+                )  # squares of steps
+            assert all(run.scalars[name] == pytest.approx(new[name], rel=1e-15) for name in scalars)
+
+
+@pytest.mark.parametrize("rule", [NAdam(), combine.ClipNorm(NAdam())], ids=label)
+def test_groups_in_one_launch_equal_each_group_alone(rule: Rule) -> None:
+    weights, rates, betas = randoms(SHAPES), np.array([1e-3, 3e-2]), np.array([0.9, 0.5])
+    rows = [0, 1, 0, 1, 1, 0, 1]
+    together, alone = Run(rule, weights), [Run(rule, weights) for _ in rates]
+    for _ in range(3):
+        gradients = together.gradients()
+        together.t += 1
+        given = {**values(rule), **together.scalars, "lr": rates, "beta1": betas, "t": together.t}
+        together.scalars = together.kernel.step(together.weights, gradients, together.slots, given, rows=rows)
+        for k, run in enumerate(alone):
+            run.rule = with_values(rule, {"lr": rates[k], "beta1": betas[k]})
+            run.step(gradients)
+    assert all(together.weights[i].equal(alone[row].weights[i]) for i, row in enumerate(rows))
+    assert [run.scalars["q"] for run in alone] == list(together.scalars["q"])
+
+
+@pytest.mark.parametrize("outer", [None, combine.ClipGlobalNorm, combine.ClipNorm], ids=str)
+def test_lanes_of_a_flat_buffer_equal_each_lane_alone(outer: Any) -> None:
+    rule: Rule = NAdam() if outer is None else outer(NAdam())
+    lanes, shapes = 3, [(4, 5), (7,), ()]
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    flat = torch.randn(lanes, sum(sizes), generator=torch.Generator().manual_seed(3))
+    slots = {k: torch.zeros_like(flat) for k in slots_of(rule)}
+    alone = [Run(rule, [p.reshape(s) for p, s in zip(flat[k].split(sizes), shapes, strict=True)]) for k in range(lanes)]
+    rates, scalars, step = np.array([1e-3, 1e-2, 1e-1]), scalars_of(rule), KernelStep(rule)
+    for t in (1, 2):
+        gradients = [torch.randn(lanes, *shape, generator=alone[0].generator) for shape in shapes]
+        scalars = step.step(
+            flat.split(sizes, 1),
+            [g.view(lanes, -1) for g in gradients],
+            {k: x.split(sizes, 1) for k, x in slots.items()},
+            {**values(rule), **scalars, "lr": rates, "t": t},
+            lanes=lanes,
+        )
+        for k, run in enumerate(alone):
+            run.rule = with_values(rule, {"lr": rates[k]})
+            run.step([g[k] for g in gradients])
+    for k, run in enumerate(alone):
+        assert torch.cat([w.ravel() for w in run.weights]).equal(flat[k])
+
+
+def expanded(w: Tensor) -> Tensor:
+    return torch.ones(1).expand(w.shape)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize(
+    "gradient", [torch.randn_like, expanded, lambda w: torch.randn(w.shape[::-1]).permute(3, 2, 1, 0)]
+)
+def test_any_order_of_memory_gives_the_same_numbers(order: torch.memory_format, gradient: Any) -> None:
+    weights = torch.randn(2, 3, 4, 5)
+    plain, other = Run(Adam(), [weights]), Run(Adam(), [weights.to(memory_format=order)])
+    other.weights = [weights.clone(memory_format=order)]
+    for _ in range(2):
+        g = gradient(other.weights[0])
+        plain.step([g.contiguous()])
+        other.step([g])
+    assert plain.weights[0].equal(other.weights[0])
+
+
+def test_new_gradients_weights_and_types_between_steps_are_noticed() -> None:
+    run, other = Run(Adam(), randoms(SHAPES)), Run(Adam(), randoms(SHAPES))
+    for t in range(4):
+        gradients = run.gradients()
+        run.step([g.clone() for g in gradients])
+        other.kernel = KernelStep(Adam())
+        if t == 2:
+            run.weights = [w.clone() for w in run.weights]
+        other.step(gradients)
+    assert all(a.equal(b) for a, b in zip(run.weights, other.weights, strict=True))
+    run.weights = [w.double() for w in run.weights]
+    run.slots = {k: [x.double() for x in column] for k, column in run.slots.items()}
+    run.step(run.gradients())
+    assert all(w.isfinite().all() for w in run.weights)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=label)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_where_it_is_and_shows(rule: Rule, bad: float) -> None:
+    run, clean = Run(rule, randoms([(40,)])), Run(rule, randoms([(40,)]))
+    for t in range(2):
+        (g,) = run.gradients()
+        clean.step([g])
+        run.step([g.index_fill(0, torch.tensor([7]), bad) if t == 0 else g])
+    others = torch.arange(40) != 7
+    assert run.weights[0][others].equal(clean.weights[0][others])
+    if np.isnan(bad):
+        assert run.weights[0][7].isnan()
+
+
+def test_autograd_notices_that_weights_changed() -> None:
+    w = torch.ones(3, requires_grad=True)
+    loss = (w * w).sum()
+    KernelStep(SGD()).step([w], [torch.ones(3)], {}, {"lr": 0.1, "t": 1})
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        torch.ones(3, dtype=torch.int32),
+        torch.ones(3, dtype=torch.complex64),
+        torch.ones(2, 2).to_sparse(),
+        torch.ones(6)[::2],
+    ],
+    ids=["integer", "complex", "sparse", "gaps"],
+)
+def test_what_a_kernel_cannot_serve_is_refused_with_the_way_out(weights: Tensor) -> None:
+    with pytest.raises(UserError, match="engine='eager'"):
+        KernelStep(SGD()).step([weights], [weights], {}, {"lr": 0.1, "t": 1})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_weights_with_float32_state(dtype: torch.dtype) -> None:
+    rule, weights, generator = Adam(lr=0.1), randoms([(999,)], dtype)[0], torch.Generator().manual_seed(5)
+    m, v = torch.zeros(999), torch.zeros(999)
+    w, step = weights.clone(), KernelStep(rule)
+    for t in (1, 2):
+        g = torch.randn(999, generator=generator).to(dtype)
+        u, new = rule.update(g.double(), {"m": m.double(), "v": v.double()}, w.double(), t)
+        before = w.clone()
+        step.step([w], [g], {"m": [m], "v": [v]}, {**values(rule), "t": t})
+        exact = before.double() + u
+        assert ulps(w, exact, before) <= 0.51 and ulps(m, new["m"], m) <= 4
+        assert (w == exact.to(dtype)).double().mean() > 0.99
+
+
+def test_half_precision_keeps_nan_inf_and_the_smallest_numbers() -> None:
+    for dtype in (torch.bfloat16, torch.float16):
+        special = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.0, torch.finfo(dtype).tiny], dtype=dtype)
+        w = special.clone()
+        KernelStep(SGD()).step([w], [torch.zeros_like(w)], {}, {"lr": 0.0, "t": 1})
+        assert torch.allclose(w, special, equal_nan=True, rtol=0, atol=0)
+
+
+def test_bfloat16_state_is_rounded_by_chance_so_that_its_mean_is_right() -> None:
+    def moments(seed: int) -> Tensor:
+        m, step = torch.zeros(20_000, dtype=torch.bfloat16), KernelStep(Momentum())
+        w, g = torch.zeros(20_000), torch.full((20_000,), 1.001)
+        step.step([w], [g], {"m": [m]}, {"lr": 0.1, "momentum": 0.0, "t": 1}, seed=seed)
+        return m
+
+    first, second = moments(1), moments(2)
+    assert set(first.tolist()) == {1.0, 1.0078125}
+    assert first.double().mean().item() == pytest.approx(1.001, abs=2e-4)
+    assert first.equal(moments(1)) and not first.equal(second)
+
+
+def test_the_number_of_threads_changes_no_bit_and_two_callers_may_step_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = combine.ClipGlobalNorm(Adam())
+    runs = [Run(rule, randoms([(300_000,), (40,)])) for _ in range(3)]
+    for run in runs[:2]:
+        run.kernel.step(run.weights, run.weights, run.slots, {**values(rule), "t": 1})
+    callers = [
+        threading.Thread(target=lambda run=run: [run.step(run.gradients()) for _ in range(5)]) for run in runs[:2]
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    monkeypatch.setattr("ravine.engines.threads.torch.get_num_threads", lambda: 1)
+    alone = runs[2]
+    alone.kernel.step(alone.weights, alone.weights, alone.slots, {**values(rule), "t": 1})
+    for _ in range(5):
+        alone.step(alone.gradients())
+    assert all(run.weights[0].equal(alone.weights[0]) for run in runs)
+
+
+def test_every_part_of_a_shared_loop_is_done_once() -> None:
+    done = np.zeros(1000, dtype=int)
+
+    def work(first: int, last: int) -> None:
+        done[first:last] += 1
+
+    for threads in (1, 2, 5):
+        share(work, 1000, threads)
+    assert (done == 3).all()
+
+
+FORK = """
+import os, torch
+from ravine.engines.kernel import KernelStep
+from ravine.rules.descent import SGD
+torch.set_num_threads(2)
+w, step = torch.ones(1_000_000), KernelStep(SGD())
+step.step([w], [w.clone()], {}, {"lr": 0.5, "t": 1})
+child = os.fork()
+step.step([w], [torch.ones_like(w)], {}, {"lr": 0.5, "t": 1})
+if child == 0:
+    os._exit(0 if (w == 0).all() else 3)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or int(not (w == 0).all()))
+"""
+WARM = """
+import sys, torch
+from ravine.engines.kernel import KernelStep
+from ravine.rules.adam import Adam
+w, zeros = torch.ones(5), {"m": [torch.zeros(5)], "v": [torch.zeros(5)]}
+given = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "t": 1}
+KernelStep(Adam()).step([w], [w.clone()], zeros, given)
+print(w.tolist(), "numba" in sys.modules)
+"""
+
+
+def python(text: str, cache: Path) -> str:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error", "-c", text]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_steps_too(tmp_path: Path) -> None:
+    python(FORK, tmp_path)
+
+
+def test_a_new_process_takes_the_kernel_from_the_disk_and_mistrusts_a_damaged_one(tmp_path: Path) -> None:
+    cold, warm = python(WARM, tmp_path), python(WARM, tmp_path)
+    assert cold.split("]")[1].strip() == "True" and warm.split("]")[1].strip() == "False"
+    (code,) = tmp_path.rglob("*.o")
+    code.write_bytes(code.read_bytes()[:-9] + b"x" * 9)
+    mended = python(WARM, tmp_path)
+    assert mended == cold and mended.split("]")[0] == warm.split("]")[0]
+
+
+def test_a_cache_that_cannot_be_written_costs_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(native, "folder", lambda: tmp_path / "file" / "kernels")
+    source = "def kernel(table, coefficients, first, last, seed):\n    store_int64(table, 0, first)  # {}\n"
+    source = source.replace("store_int64(table, 0, first)", "store_float64(table, 0, float64(first))")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for i in range(2):
+            place = np.zeros(1)
+            native.kernel(source.format(i))(place.ctypes.data, 0, 7, 0, 0)
+            assert place[0] == 7
+    assert len(seen) == 1 and "cannot be written" in str(seen[0].message)
+
+
+def test_a_rule_that_needs_no_norm_reads_none() -> None:
+    step = KernelStep(combine.ClipGlobalNorm(SGD()))
+    w = torch.zeros(2)
+    step.step([w], [torch.tensor([3.0, 4.0])], {}, {"lr": 1.0, "clip": 1.0, "t": 1, "global_norm": 10.0})
+    assert w.tolist() == pytest.approx([-0.3, -0.4], rel=1e-6)
+    assert "norm" not in needs_of(SGD())
