@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import ravine.optim
+from ravine.engines import native
 from ravine.errors import UserError
 from ravine.optim import RuleOptimizer
 from ravine.optim.stepper import ENGINES
@@ -401,6 +402,26 @@ def test_u25_reduce_on_plateau_goes_on_where_it_was() -> None:
                 seen.append(optimizer.param_groups[0]["lr"])
             rates.append(seen)
         assert rates[0] == rates[1]
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD"])
+def test_u26_a_changed_rate_or_group_makes_no_new_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytorch#120934, #130467, #163093, #133898; every hyperparameter scheduled, a group added, a shape changed."""
+    made: list[str] = []
+    compiled = native.kernel
+    monkeypatch.setattr("ravine.engines.kernel.kernel", lambda source: made.append(source) or compiled(source))
+    first, second, third = (nn.Parameter(torch.ones(n)) for n in (3, 4, 5))
+    momentum = {"momentum": 0.9} if name == "SGD" else {}
+    optimizer = getattr(ravine.optim, name)([first], weight_decay=0.1, engine="kernel", **momentum)
+    schedules = dict.fromkeys(values(optimizer.rules()[0]), Exponential(0.9999))
+    optimizer.param_groups[0]["schedules"] = schedules
+    drive(optimizer, 2)
+    sources = set(made)
+    optimizer.add_param_group({"params": [second], "lr": 0.2})
+    drive(optimizer, 500)
+    optimizer.add_param_group({"params": [third], "lr": 0.3})
+    drive(optimizer, 500)
+    assert set(made) == sources and len(made) <= 3  # a table of other shapes asks for the same kernel again
 
 
 @pytest.mark.parametrize("name", TORCH)

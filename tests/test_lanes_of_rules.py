@@ -12,7 +12,7 @@ from ravine.engines.column import Column
 from ravine.rules.adam import Adam
 from ravine.rules.rule import Rule, hypers, with_values
 
-LANES, STEPS = 4, 50
+LANES, STEPS = 4, 30
 SHAPES: tuple[tuple[int, ...], ...] = ((7,), (3, 5), ())
 POSITIONS = [0.2 + 0.6 * k / (LANES - 1) for k in range(LANES)]
 

@@ -198,6 +198,53 @@ def test_tied_parameters_move_once() -> None:
     torch.testing.assert_close(first.weight.detach(), before - 0.1 * grad)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_autograd_knows_that_a_step_has_changed_the_weights(engine: Any) -> None:
+    w = nn.Parameter(torch.ones(3))
+    optimizer = ravine.optim.SGD([w], lr=0.1, engine=engine)
+    loss = (w * w).sum()
+    w.grad = torch.ones(3)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "transposed", "gaps"])
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_weights_in_any_order_of_memory(engine: Any, layout: str) -> None:
+    def laid(x: Tensor) -> Tensor:
+        if layout == "channels_last":
+            return x.contiguous(memory_format=torch.channels_last)
+        return (
+            x.transpose(0, 1).contiguous().transpose(0, 1) if layout == "transposed" else x.repeat(1, 1, 1, 2)[..., :3]
+        )
+
+    (plain,) = weights((2, 4, 5, 3))
+    odd = nn.Parameter(laid(plain.detach().clone()))
+    straight, other = (ravine.optim.NAdam([p], engine=engine) for p in (plain, odd))
+    generator = torch.Generator().manual_seed(0)
+    for step in range(6):
+        g = torch.randn(plain.shape, generator=generator)
+        plain.grad, odd.grad = g, g if step % 2 else laid(g)
+        straight.step()
+        other.step()
+        other.load_state_dict(other.state_dict())
+    torch.testing.assert_close(plain, odd, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(straight.state[plain]["m"], other.state[odd]["m"], rtol=1e-6, atol=1e-7)
+
+
+def test_a_model_that_changes_its_memory_format_keeps_its_state() -> None:
+    convolution = nn.Conv2d(3, 4, 3)
+    twin = copy.deepcopy(convolution)
+    first, second = (ravine.optim.Adam(m.parameters()) for m in (convolution, twin))
+    drive(first, 2)
+    drive(second, 2)
+    twin.to(memory_format=torch.channels_last)
+    drive(first, 2, seed=1)
+    drive(second, 2, seed=1)
+    torch.testing.assert_close(convolution.weight, twin.weight, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", TORCH)
 def test_a_moved_model_takes_its_state_along(name: str) -> None:
     model = nn.Linear(3, 2)

@@ -22,23 +22,25 @@ from ravine.optim import RuleOptimizer
 NAMES = [name for name in ravine.optim.__all__ if hasattr(torch.optim, name)]
 
 GRID: dict[str, dict[str, list[Any]]] = {
-    "SGD": {"momentum": [0, 0.9], "dampening": [0, 0.3], "weight_decay": [0, 0.1], "nesterov": [False, True]},
-    "Adagrad": {"lr_decay": [0, 0.1], "weight_decay": [0, 0.1], "initial_accumulator_value": [0, 0.5]},
-    "RMSprop": {"momentum": [0, 0.9], "centered": [False, True], "weight_decay": [0, 0.1]},
-    "Adadelta": {"rho": [0.9, 0.5], "weight_decay": [0, 0.1]},
-    "Adam": {"amsgrad": [False, True], "weight_decay": [0, 0.1], "decoupled_weight_decay": [False, True]},
-    "AdamW": {"amsgrad": [False, True], "weight_decay": [0, 0.1]},
-    "Adamax": {"betas": [(0.9, 0.999), (0.5, 0.9)], "weight_decay": [0, 0.1]},
-    "NAdam": {"momentum_decay": [4e-3, 0.1], "weight_decay": [0, 0.1], "decoupled_weight_decay": [False, True]},
+    "SGD": {"momentum": [0, 0.9], "dampening": [0, 0.3], "nesterov": [False, True]},
+    "Adagrad": {"lr_decay": [0, 0.1], "initial_accumulator_value": [0, 0.5]},
+    "RMSprop": {"momentum": [0, 0.9], "centered": [False, True]},
+    "Adadelta": {"rho": [0.9, 0.5]},
+    "Adam": {"amsgrad": [False, True], "decoupled_weight_decay": [False, True]},
+    "AdamW": {"amsgrad": [False, True]},
+    "Adamax": {"betas": [(0.9, 0.999), (0.5, 0.9)]},
+    "NAdam": {"momentum_decay": [4e-3, 0.1], "decoupled_weight_decay": [False, True]},
 }
 
 
 def _grid() -> list[tuple[str, dict[str, Any]]]:
-    return [
-        (name, dict(zip(options, choice, strict=True)))
+    """The defaults of every class, and every choice of its options with weight decay."""
+    choices = [
+        (name, {**dict(zip(options, choice, strict=True)), "weight_decay": 0.1})
         for name, options in GRID.items()
         for choice in itertools.product(*options.values())
     ]
+    return [*((name, {}) for name in GRID), *choices]
 
 
 def _allowed(name: str, options: dict[str, Any]) -> bool:

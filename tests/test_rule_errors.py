@@ -10,7 +10,16 @@ import pytest
 from tests.driving import RULES, combinators
 
 from ravine.errors import UserError
-from ravine.rules.combine import ClipGlobalNorm, DecoupledDecay
+from ravine.rules.adam import AdamW
+from ravine.rules.combine import (
+    ClipGlobalNorm,
+    ClipNorm,
+    ClipValue,
+    CoupledDecay,
+    CoupledDecayFull,
+    DecoupledDecay,
+    IndependentDecay,
+)
 from ravine.rules.descent import SGD, Momentum
 from ravine.rules.rule import Hyper, Rule, check, hypers, make, resolve, with_values
 
@@ -61,6 +70,27 @@ def test_a_value_at_its_bound_passes(rule: type[Rule], field: str, declared: Hyp
 def test_a_wrong_value_inside_a_combinator_names_the_rule_inside() -> None:
     with pytest.raises(UserError, match=r"^Momentum\(momentum=1\.5\): momentum must lie in \[0, 1\), got 1\.5$"):
         check(ClipGlobalNorm(Momentum(momentum=1.5)))
+
+
+@pytest.mark.parametrize("outer", [CoupledDecay, CoupledDecayFull, ClipValue, ClipNorm])
+def test_a_clip_by_norm_inside_a_change_of_the_gradient_names_the_cure(outer: Any) -> None:
+    name = outer.__name__
+    with pytest.raises(UserError) as caught:
+        check(outer(ClipGlobalNorm(SGD())))
+    why = f"ClipGlobalNorm inside {name} would clip by the norm from before {name}: put ClipGlobalNorm outside"
+    assert str(caught.value) == why
+
+
+@pytest.mark.parametrize("inner", [CoupledDecay, CoupledDecayFull, DecoupledDecay, IndependentDecay])
+def test_a_clip_by_norm_outside_passes(inner: Any) -> None:
+    assert check(ClipGlobalNorm(inner(SGD(), 0.1))) and check(ClipNorm(inner(SGD(), 0.1)))
+    assert check(DecoupledDecay(ClipGlobalNorm(SGD()), 0.1)), "a decay of the update leaves the gradient alone"
+
+
+def test_two_parts_with_one_hyperparameter_are_refused() -> None:
+    for made, owners in ((CoupledDecay(AdamW()), "CoupledDecay and AdamW"), (ClipValue(ClipValue(SGD())), "ClipValue")):
+        with pytest.raises(UserError, match=f"^{owners}.* both have .*: combine the rule with one of them only$"):
+            check(made)
 
 
 def mistyped(name: str) -> str:

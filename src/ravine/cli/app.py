@@ -33,7 +33,13 @@ def main() -> None:
     """Run the command line; the entry point of the `ravine` command."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False) or 0)
+    except typer.TyperException as error:  # an option that does not exist, a number out of range, no command
+        words = getattr(error, "format_message", lambda: str(error))()
+        if not words:
+            raise SystemExit(2) from None  # the help has been printed in its place
+        print(f"ravine: {words[0].lower()}{words[1:]}", file=sys.stderr)
+        raise SystemExit(2) from None
     except UserError as error:
         print(f"ravine: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -47,15 +47,14 @@ class Lanes:
         """
         self.step_count += 1
         self.module.train()
-        point = aheads(self.groups, self.weights)
+        point = aheads(self.groups, self.weights, time)
         leaves = {n: v.detach().requires_grad_() for n, v in self._views(point).items()}
         self._set_noise()
         losses = self._losses(leaves, *self._batch(part, index))
         grads = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
-        k = len(self)
-        gradient = torch.cat([g.reshape(k, -1) for g in grads], dim=1)
+        stacked = grads if self.together else [g.unsqueeze(0) for g in grads]
         for group in self.groups:
-            group.update(self.weights, gradient, self.step_count, time)
+            group.update(self.weights, stacked, self.step_count, time)
         return losses.detach()[self.back]
 
     @torch.no_grad()

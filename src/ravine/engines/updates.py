@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ravine.engines.column import Column
+from ravine.engines.kernel import KernelStep
 from ravine.engines.lane import Lane, Model
 from ravine.rules.rule import Rule, chain, filled, needs_of, scalars_of, slots_of, values
 from ravine.schedules import Schedule
 from ravine.types import State
 
+Numbers: TypeAlias = dict[str, NDArray[np.float64]]  # one a lane, by name
+
 
 class Group:
-    """Lanes of one rule, which lie side by side in the weights from row ``start`` on."""
+    """Lanes of one rule, which lie side by side in the weights from row ``start`` on.
+
+    They step by the emitted kernel, which reads each gradient where autograd left it; a rule that must see whole
+    tensors, and weights that are not on the CPU, step by the rule itself on columns.
+    """
 
     def __init__(self, members: list[int], lanes: Sequence[Lane], start: int, model: Model) -> None:
         self.members, self.start = members, start
@@ -25,28 +33,31 @@ class Group:
         self.model = model
         self.rules = [lane.rule for lane in lanes]
         self.schedules = [lane.schedules for lane in lanes]
-        first = self.rules[0]
-        self.base = {name: np.array([values(rule)[name] for rule in self.rules]) for name in values(first)}
-        self.slots = {slot: torch.stack([lane.slots[slot] for lane in lanes]) for slot in slots_of(first)}
-        self.scalars: dict[str, Any] = {
-            name: Column([lane.scalars.get(name, begin) for lane in lanes]) for name, begin in scalars_of(first).items()
+        self.rule = self.rules[0]
+        self.base: Numbers = {name: np.array([values(rule)[name] for rule in self.rules]) for name in values(self.rule)}
+        self.slots = {slot: torch.stack([lane.slots[slot] for lane in lanes]) for slot in slots_of(self.rule)}
+        self.scalars: Numbers = {
+            name: np.array([lane.scalars.get(name, begin) for lane in lanes])
+            for name, begin in scalars_of(self.rule).items()
         }
-        self.needs = needs_of(first)
-        self.constant = filled(first, {name: Column(base) for name, base in self.base.items()})
+        self.needs = needs_of(self.rule)
         self.scheduled = sorted({name for schedules in self.schedules for name in schedules})
+        entries = all(part.scope == "entry" for part in chain(self.rule))
+        on_cpu = lanes[0].weights.device.type == "cpu"
+        self.kernel = KernelStep(self.rule) if entries and on_cpu else None
+        self._slot_views = {name: self._parts(slot) for name, slot in self.slots.items()}
+        self._weights: tuple[Tensor, list[Tensor]] | None = None
 
     def member(self, offset: int) -> tuple[Rule, Mapping[str, Schedule], dict[str, Tensor], dict[str, float]]:
         """One lane's rule, schedules, slots and scalars."""
         slots = {name: slot[offset].clone() for name, slot in self.slots.items()}
-        scalars = {name: float(column.numbers[offset]) for name, column in self.scalars.items()}
+        scalars = {name: float(column[offset]) for name, column in self.scalars.items()}
         return self.rules[offset], self.schedules[offset], slots, scalars
 
-    def at(self, time: float) -> Rule:
-        """The rule with every lane's hyperparameters at that time, as columns."""
-        if not self.scheduled:
-            return self.constant
+    def at(self, time: float) -> Numbers:
+        """Every lane's hyperparameters at that time."""
         factors: dict[Schedule, float] = {}
-        columns: dict[str, Column] = {}
+        found = dict(self.base)
         for name in self.scheduled:
             now = self.base[name].copy()
             for row, schedules in enumerate(self.schedules):
@@ -55,23 +66,43 @@ class Group:
                     if shape not in factors:
                         factors[shape] = shape(time)
                     now[row] *= factors[shape]
-            columns[name] = Column(now)
-        return filled(self.constant, columns)
+            found[name] = now
+        return found
 
-    def ahead(self, weights: Tensor) -> Tensor:
+    def ahead(self, weights: Tensor, time: float) -> Tensor:
         """Where these lanes take their gradient, [k, P]."""
-        return self.constant.ahead({**self.slots, **self.scalars}, weights[self.start : self.end])
+        return self._rule(time).ahead({**self.slots, **self._columns()}, weights[self.start : self.end])
 
-    def update(self, weights: Tensor, gradient: Tensor, step: int, time: float) -> None:
-        """Move these lanes' rows of weights [K, P] by one step along their rows of the gradient [K, P]."""
-        w, g = weights[self.start : self.end], gradient[self.start : self.end]
-        state: State = {**self.slots, **self.scalars, **self._facts(g)}
-        u, new = self.at(time).update(g, state, w, step)
-        for name in self.slots:
-            kept = new[name]
-            self.slots[name] = kept.clone() if kept.data_ptr() == w.data_ptr() else kept
-        self.scalars = {name: new[name] for name in self.scalars}
+    def update(self, weights: Tensor, gradients: Sequence[Tensor], step: int, time: float) -> None:
+        """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter."""
+        own = [g[self.start : self.end] for g in gradients]
+        if self.kernel is None:
+            self._update_on_columns(weights[self.start : self.end], own, step, time)
+            return
+        if self._weights is None or self._weights[0] is not weights:
+            self._weights = weights, self._parts(weights[self.start : self.end])
+        given = {**self.at(time), **self.scalars, "t": step}
+        new = self.kernel.step(self._weights[1], own, self._slot_views, given, lanes=len(self.members), seed=step)
+        for name, column in self.scalars.items():
+            self.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
+
+    def _update_on_columns(self, w: Tensor, gradients: Sequence[Tensor], step: int, time: float) -> None:
+        g = torch.cat([part.reshape(len(w), -1) for part in gradients], dim=1)
+        u, new = self._rule(time).update(g, {**self.slots, **self._columns(), **self._facts(g)}, w, step)
+        for name, slot in self.slots.items():
+            slot.copy_(new[name])
+        self.scalars = {name: new[name].numbers for name in self.scalars}
         w += u
+
+    def _rule(self, time: float) -> Rule:
+        return filled(self.rule, {name: Column(numbers) for name, numbers in self.at(time).items()})
+
+    def _columns(self) -> State:
+        return {name: Column(numbers) for name, numbers in self.scalars.items()}
+
+    def _parts(self, flat: Tensor) -> list[Tensor]:
+        """Each parameter's part of [k, P] as a view [k, *shape]."""
+        return list(self.model.views(flat).values())
 
     def _facts(self, g: Tensor) -> State:
         facts: State = {}
@@ -97,12 +128,12 @@ def grouped(lanes: Sequence[Lane], model: Model) -> list[Group]:
     return groups
 
 
-def aheads(groups: Sequence[Group], weights: Tensor) -> Tensor:
+def aheads(groups: Sequence[Group], weights: Tensor, time: float) -> Tensor:
     """The weights [K, P] at which each lane's gradient is taken; a copy only where a rule looks ahead."""
     if not any("gradient_ahead" in group.needs for group in groups):
         return weights
     point = weights.clone()
     for group in groups:
         if "gradient_ahead" in group.needs:
-            point[group.start : group.end] = group.ahead(weights)
+            point[group.start : group.end] = group.ahead(weights, time)
     return point

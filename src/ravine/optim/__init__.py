@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ravine.errors import unknown
-from ravine.optim.base import Extras, RuleOptimizer
+from ravine.optim.base import RuleOptimizer
 from ravine.optim.discovered import FromRule, OfRule, find, of
+from ravine.optim.extras import Extras
 from ravine.optim.finite import NonFiniteGradient
 from ravine.optim.torchlike import SGD, Adadelta, Adagrad, RMSprop
 from ravine.optim.torchlike_adam import Adam, Adamax, AdamW, NAdam

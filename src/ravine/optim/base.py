@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -15,35 +15,19 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from ravine.engines import eager
 from ravine.errors import UserError, unknown
 from ravine.optim import checkpoint, groups
+from ravine.optim.extras import Extras
 from ravine.optim.finite import NONFINITE, Policy, finite
 from ravine.optim.groups import Group
-from ravine.optim.stepper import ENGINES, Engine, Item, Stepper
+from ravine.optim.stepper import ENGINES, Item, Stepper
 from ravine.rules.rule import Rule, name_of, needs_of, slots_of
 from ravine.types import State
 
-Decay: TypeAlias = Literal["coupled", "coupled-full", "decoupled", "independent"]
 IGNORED = ("foreach", "fused", "capturable", "maximize", "differentiable")  # torch's options that change no equation
 
 
 # Torch keeps these out of torch.compile by a decorator that imports the compiler at the first call: seconds for nothing
 ADD = inspect.unwrap(Optimizer.add_param_group)
 ZERO = inspect.unwrap(Optimizer.zero_grad)
-
-
-class Extras(TypedDict, total=False):
-    """What every optimizer here takes beyond torch's own arguments.
-
-    All but ``engine`` and ``nonfinite`` may stand in a parameter group too.
-    """
-
-    dialect: str  # another form of the same family, by name: "eps-inside"
-    decay: Decay  # how weight_decay acts; "coupled" is torch's
-    clip_value: float  # largest entry of the gradient
-    clip_norm: float  # largest norm of one tensor's gradient
-    clip_global_norm: float  # largest norm of the whole gradient, of all groups
-    schedules: Mapping[str, Callable[[float], float]]  # by hyperparameter of the rule; the first step has time 0
-    engine: Engine
-    nonfinite: Policy  # a gradient with NaN or Inf: raise (nothing changes), skip the step, zero the entry, ignore
 
 
 @dataclass(slots=True)

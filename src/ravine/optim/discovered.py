@@ -10,7 +10,8 @@ from torch.optim.optimizer import ParamsT
 
 from ravine.errors import unknown
 from ravine.optim import groups
-from ravine.optim.base import Extras, RuleOptimizer
+from ravine.optim.base import RuleOptimizer
+from ravine.optim.extras import Extras
 from ravine.optim.groups import Group
 from ravine.rules.rule import Rule, catalogue, chain, filled, resolve, values
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from ravine.errors import UserError
-from ravine.optim.base import Extras, RuleOptimizer
+from ravine.optim.base import RuleOptimizer
+from ravine.optim.extras import Extras
 from ravine.optim.groups import Group, form, number, without_dialect
 from ravine.rules.rule import Rule
 from ravine.types import State

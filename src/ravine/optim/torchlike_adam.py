@@ -8,7 +8,8 @@ from typing import ClassVar, TypeAlias, Unpack
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from ravine.optim.base import Extras, RuleOptimizer
+from ravine.optim.base import RuleOptimizer
+from ravine.optim.extras import Extras
 from ravine.optim.groups import Group, form, number, without_dialect
 from ravine.rules.combine import DecoupledDecay
 from ravine.rules.rule import Rule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ravine.race.statistics import interval
 from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of
 from ravine.training import checkpoint
+from ravine.training.interrupt import Request, stop_on_request
 from ravine.training.loop import evaluate_model
 from ravine.training.track import Candidate, Run, Track
 
@@ -60,8 +62,9 @@ class Race:
         self.lane_steps_before = 0
         self.test: tuple[Interval, Interval] | None = None
         self.interrupted = False
+        self._request = Request()
         self._begin = time.monotonic()
-        self._saved, self._saving = time.monotonic(), 0.0
+        self._saved, self._saving = -math.inf, 0.0
         self._track: Track | None = None
 
     @property
@@ -83,19 +86,23 @@ class Race:
         """Go on from wherever the race is, to its end; Ctrl-C ends it early with what is known."""
         self._begin = time.monotonic()
         try:
-            if self.phase == "pilot":
-                yield from self._pilot()
-            if self.phase == "rungs":
-                yield from self._rungs()
-            if self.phase == "finals":
-                yield from self._finals()
-            if self.phase == "test":
-                self._look_at_test()
-                self.phase = "done"
-                self._save(at_once=True)
-            yield self._moment(1.0)
+            with stop_on_request() as self._request:
+                yield from self._phases()
         except KeyboardInterrupt:
             self.interrupted = True
+
+    def _phases(self) -> Iterator[Moment]:
+        if self.phase == "pilot":
+            yield from self._pilot()
+        if self.phase == "rungs":
+            yield from self._rungs()
+        if self.phase == "finals":
+            yield from self._finals()
+        if self.phase == "test":
+            self._look_at_test()
+            self.phase = "done"
+            self._save(at_once=True)
+        yield self._moment(1.0)
 
     def _pilot(self) -> Iterator[Moment]:
         yield self._moment(0.0)
@@ -182,10 +189,13 @@ class Race:
             assert self.plan is not None
             self._track = Track(self.model, self.loss, self.problem, self.clock, self.plan.size)
         for _ in self._track.go(field, to_tick, keep_best):
+            late = self.spec.seconds is not None and self.seconds > 1.5 * self.spec.seconds
+            if late:
+                self.notes.append("The time budget was used up before the end: the ranking is what was known then.")
             self._save()
             yield self._moment(self.lane_steps / max(1, self.setup.lane_steps))
-            if self.spec.seconds is not None and self.seconds > 1.5 * self.spec.seconds:
-                self.notes.append("The time budget was used up before the end: the ranking is what was known then.")
+            if late or self._request.made:
+                self._save(at_once=True)
                 raise KeyboardInterrupt
 
     def _new(self, stage: Literal["rung", "final", "default"], candidate: Candidate, seed: int) -> Run:

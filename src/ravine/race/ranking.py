@@ -24,6 +24,8 @@ def ranking(runs: Sequence[Run]) -> list[Standing]:
     """The finalists by mean loss, ties sharing the first rank; then the other rules by the one run they had."""
     repeated = {config: _of(runs, "final", config) for config in _configs(runs, "final")}
     whole = {config: own for config, own in repeated.items() if _complete(own)}
+    furthest = max((own[0].tick for own in whole.values()), default=0)
+    whole = {config: own for config, own in whole.items() if own[0].tick == furthest}  # stopped by Ctrl-C: like by like
     order = sorted(whole, key=lambda config: _losses(whole[config]).mean)
     rows: list[Standing] = []
     for place, config in enumerate(order):

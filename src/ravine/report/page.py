@@ -10,8 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ravine import reading
 from ravine.errors import UserError
-from ravine.report import equation, figures, findings, numbers, reading, rows, svg
+from ravine.report import equation, figures, findings, numbers, rows, svg
 from ravine.results import RaceResult
 
 HERE = Path(__file__).parent

@@ -107,6 +107,7 @@ class DecoupledDecay(Combinator):
     Reference: Loshchilov & Hutter 2019, arXiv:1711.05101, in torch.optim.AdamW's form.
     """
 
+    changes = "update"
     rule: Rule
     weight_decay: Scalar = _decay("1 per unit of lr")
 
@@ -123,6 +124,7 @@ class IndependentDecay(Combinator):
     Reference: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.
     """
 
+    changes = "update"
     rule: Rule
     weight_decay: Scalar = _decay("1 per step", "[0, 1]")
 

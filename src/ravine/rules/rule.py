@@ -12,56 +12,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
 
 from ravine.errors import UserError, unknown
+from ravine.rules.interval import Interval, Search
 from ravine.types import Array, Scalar, Scope, State, Values
 
 Need: TypeAlias = Literal["norm", "global_norm", "gradient_ahead"]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A set of allowed numbers, written as in mathematics: "[0, 1)", "(0, inf)"."""
-
-    text: str
-
-    def __contains__(self, number: float) -> bool:
-        low, high = (float(end) for end in self.text[1:-1].split(","))
-        above = number >= low if self.text[0] == "[" else number > low
-        below = number <= high if self.text[-1] == "]" else number < high
-        return above and below and not math.isinf(number)
-
-
-@dataclass(frozen=True)
-class Search:
-    """Where a hyperparameter is searched: "log 1e-5 1e-1", "linear 0 1", "log1m 0.5 0.999" (even in log(1 - x))."""
-
-    scale: str
-    low: float
-    high: float
-
-    @classmethod
-    def parse(cls, text: str) -> Search:
-        """Read the three words of a declaration."""
-        scale, low, high = text.split()
-        return cls(scale, float(low), float(high))
-
-    def at(self, u: float) -> float:
-        """The value at position u of the scale; 0 is the low end, 1 the high end, and beyond both it goes on.
-
-        >>> Search("log", 1e-4, 1e-2).at(0.5)
-        0.001
-        """
-        return self._back(self._on(self.low) + u * (self._on(self.high) - self._on(self.low)))
-
-    def position(self, value: float) -> float:
-        """The inverse of `at`."""
-        return (self._on(value) - self._on(self.low)) / (self._on(self.high) - self._on(self.low))
-
-    def _on(self, x: float) -> float:
-        return {"linear": lambda: x, "log": lambda: math.log10(x), "log1m": lambda: -math.log10(1 - x)}[self.scale]()
-
-    def _back(self, s: float) -> float:
-        x = {"linear": lambda: s, "log": lambda: 10.0**s, "log1m": lambda: 1 - 10.0**-s}[self.scale]()
-        return float(f"{x:.12g}")
 
 
 @dataclass(frozen=True)
@@ -79,7 +33,8 @@ class Hyper:
     def check(self, value: float, owner: str) -> None:
         """Raise one sentence if the value is not allowed; ``owner`` names the rule."""
         if math.isnan(value) or value not in self.bounds:
-            raise UserError(f"{owner}({self.name}={value!r}): {self.name} must lie in {self.bounds.text}, got {value!r}")
+            given = f"{owner}({self.name}={value!r})"
+            raise UserError(f"{given}: {self.name} must lie in {self.bounds.text}, got {value!r}")
 
 
 def hyper(
@@ -124,6 +79,7 @@ class Rule(ABC):
 class Combinator(Rule):
     """A rule made of a rule: changes its gradient or its update and keeps its state."""
 
+    changes: ClassVar[Literal["gradient", "update"]] = "gradient"
     rule: Rule
 
     def init(self, w: Array) -> State:
@@ -192,10 +148,21 @@ def filled(rule: Rule, new: Mapping[str, Any]) -> Rule:
 
 
 def check(rule: Rule) -> Rule:
-    """Raise one sentence on the first value out of bounds; the rule itself otherwise."""
+    """Raise one sentence on the first value out of bounds or part out of place; the rule itself otherwise."""
+    owners: dict[str, str] = {}  # of each hyperparameter, from the outermost part
+    changer = ""  # a part outside that gives those inside another gradient than the one whose norm they are told
     for part in chain(rule):
+        owner = type(part).__name__
+        if changer and part.needs & {"norm", "global_norm"}:
+            why = f"would clip by the norm from before {changer}: put {owner} outside"
+            raise UserError(f"{owner} inside {changer} {why}")
+        if isinstance(part, Combinator) and part.changes == "gradient":
+            changer = owner
         for name, declared in hypers(type(part)).items():
-            declared.check(getattr(part, name), type(part).__name__)
+            declared.check(getattr(part, name), owner)
+            if name in owners:
+                raise UserError(f"{owners[name]} and {owner} both have {name}: combine the rule with one of them only")
+            owners[name] = owner
     return rule
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ravine.engines.lane import Lane
 from ravine.errors import UserError
-from ravine.files import digest, write_whole
+from ravine.files import digest, reason, write_whole
 from ravine.results import Point
 from ravine.rules.spec import rule_from_spec, rule_to_spec
 from ravine.schedules import check, from_spec, to_spec
@@ -31,7 +31,7 @@ def save(folder: Path, facts: Mapping[str, Any], runs: Sequence[Run]) -> None:
     name = f"lanes-{digest(content)[:16]}.safetensors"
     sha = write_whole(folder / name, content)
     manifest = {"format": FORMAT, "tensors": name, "sha256": sha, **facts, "runs": rows}
-    write_whole(folder / MANIFEST, json.dumps(manifest).encode())
+    write_whole(folder / MANIFEST, json.dumps({"check": _check(manifest), **manifest}).encode())
     for old in folder.glob("lanes-*.safetensors"):
         if old.name != name:
             old.unlink(missing_ok=True)
@@ -41,18 +41,37 @@ def load(folder: Path) -> tuple[dict[str, Any], list[Run]]:
     """Read the state back; a `UserError` says what is wrong with one that is torn or altered."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
-        content = (folder / manifest["tensors"]).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{folder}: there is nothing to resume") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: the checkpoint is damaged ({error}); start again") from error
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{folder}: no checkpoint is there to resume; start without --resume") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
+    manifest = _checked(text, path)
     if manifest["format"] != FORMAT:
         raise UserError(f"{path}: made by another version of ravine (format {manifest['format']}, this reads {FORMAT})")
+    try:
+        content = (folder / manifest["tensors"]).read_bytes()
+    except OSError as error:
+        raise UserError(f"{folder / manifest['tensors']}: cannot be read: {reason(error)}; start again") from error
     if digest(content) != manifest["sha256"]:
-        raise UserError(f"{folder / manifest['tensors']}: its SHA-256 is not the one noted when it was written")
+        raise UserError(f"{folder / manifest['tensors']}: the checkpoint is damaged (its SHA-256 differs); start again")
     tensors = load_tensors(content)
     return manifest, [_run(i, row, tensors) for i, row in enumerate(manifest["runs"])]
+
+
+def _check(manifest: Mapping[str, Any]) -> str:
+    return digest(json.dumps(manifest).encode())
+
+
+def _checked(text: bytes, path: Path) -> dict[str, Any]:
+    """The manifest, if it is the one that was written."""
+    try:
+        manifest: Any = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{path}: the checkpoint is damaged ({error}); start again") from error
+    if not isinstance(manifest, dict) or manifest.pop("check", "") != _check(manifest):
+        raise UserError(f"{path}: the checkpoint is damaged (its SHA-256 differs); start again")
+    return manifest
 
 
 def _run_row(place: int, run: Run, tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ravine.engines.lanes import Lanes
 from ravine.losses import finish_metric, metric_of
 from ravine.problems.problem import Part, Problem
+from ravine.randomness import key
 from ravine.training.clock import Batches, Clock
 from ravine.types import Loss
 
@@ -35,9 +36,11 @@ def advance(lanes: Lanes, problem: Problem, clock: Clock, to_tick: int) -> Itera
         tick += 1
         total = torch.zeros(len(lanes), dtype=torch.float64)
         begin, end = lanes.step_count, clock.step_at(tick)
-        for step in range(begin, end):
-            time = step / clock.steps_per_epoch
-            total += lanes.step(problem.train, batches.at(lanes.seeds, step), time)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(lanes.seeds[0], "own noise", begin))  # for a model that draws by itself: it runs alone
+            for step in range(begin, end):
+                time = step / clock.steps_per_epoch
+                total += lanes.step(problem.train, batches.at(lanes.seeds, step), time)
         yield measure(lanes, problem, tick, total / (end - begin))
 
 

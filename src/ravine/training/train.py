@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from ravine.recipe import Recipe
 from ravine.results import Point, RunResult
 from ravine.training import checkpoint
 from ravine.training.clock import Clock
+from ravine.training.interrupt import stop_on_request
 from ravine.training.loop import evaluate_model
 from ravine.training.track import Candidate, Run, Track
 
@@ -46,22 +48,23 @@ class Training:
         self.state = Run(f"s{recipe.seed}", candidate, recipe.seed, "train", lane)
         self.stopped_early = False
         self.interrupted = False
-        self._saved, self._saving = time.monotonic(), 0.0
+        self._saved, self._saving = -math.inf, 0.0
 
     def run(self) -> Iterator[Point]:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
         track = Track(self.model, self.loss, self.problem, self.clock, 1)
         try:
-            for _ in track.go([self.state], self.clock.ticks, keep_best=True):
-                if self.state.diverged:
-                    break
-                yield self.state.curve[-1]
-                self._save(track)
-                if self._patience_is_out():
-                    self.stopped_early = True
-                    break
-            track.sync()
-            self._save(track, at_once=True)
+            with stop_on_request() as request:
+                for _ in track.go([self.state], self.clock.ticks, keep_best=True):
+                    if self.state.diverged:
+                        break
+                    yield self.state.curve[-1]
+                    self.stopped_early = self._patience_is_out()
+                    if self.stopped_early or request.made:
+                        break
+                    self._save(track)
+                self._save(track, at_once=True)
+                self.interrupted = not self.finished
         except KeyboardInterrupt:
             self.interrupted = True
 

@@ -1,0 +1,27 @@
+"""What every optimizer here takes beyond torch's own arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias, TypedDict
+
+from ravine.optim.finite import Policy
+from ravine.optim.stepper import Engine
+
+Decay: TypeAlias = Literal["coupled", "coupled-full", "decoupled", "independent"]
+
+
+class Extras(TypedDict, total=False):
+    """What every optimizer here takes beyond torch's own arguments.
+
+    All but ``engine`` and ``nonfinite`` may stand in a parameter group too.
+    """
+
+    dialect: str  # another form of the same family, by name: "eps-inside"
+    decay: Decay  # how weight_decay acts; "coupled" is torch's
+    clip_value: float  # largest entry of the gradient
+    clip_norm: float  # largest norm of one tensor's gradient
+    clip_global_norm: float  # largest norm of the whole gradient, of all groups
+    schedules: Mapping[str, Callable[[float], float]]  # by hyperparameter of the rule; the first step has time 0
+    engine: Engine
+    nonfinite: Policy  # a gradient with NaN or Inf: raise (nothing changes), skip the step, zero the entry, ignore
