@@ -1,6 +1,8 @@
 """C9: the time of a lane-step, 64 small networks with mixed rules and learning rates, against plain torch.
 
 Peers: one torch run after another with all threads, and two processes of one thread each.
+
+    python bench/lane_step.py [--lanes 64] [--rounds 15] [--threads 2] [--json FILE]
 """
 
 from __future__ import annotations
@@ -20,88 +22,113 @@ from ravine.engines.lane import Model
 from ravine.engines.lanes import Lanes
 from ravine.models import mlp
 from ravine.problems.problem import Part
-from ravine.rules.rule import catalogue
+from ravine.rules.rule import hypers, make
+from ravine.schedules import Cosine
 
-SIZES, BATCH, SAMPLES = [64, 128, 128, 10], 64, 1024
-TIMES = 10  # steps of each run in a round
+SIZES, BATCH, SAMPLES, EPOCHS = [64, 128, 128, 10], 64, 1024, 30
+STEPS = 10  # of each run in a round
+FORWARD = 2 * BATCH * sum(a * b for a, b in zip(SIZES, SIZES[1:], strict=False))
+OPERATIONS = 3 * FORWARD - 2 * BATCH * SIZES[0] * SIZES[1]  # no gradient flows to the inputs
+
+Configuration = tuple[str, float]  # a rule and its learning rate
 
 
-def part() -> Part:
+def configurations(count: int) -> list[Configuration]:
+    """The contenders in turn, their learning rates spread over the lower half of each one's range."""
+    names = [list(peers.TORCH)[i % len(peers.TORCH)] for i in range(count)]
+    found: list[Configuration] = []
+    for i, name in enumerate(names):
+        search = hypers(make(name, {}))["lr"].search
+        assert search is not None
+        found.append((name, search.at(i / count / 2)))
+    return found
+
+
+def minibatches() -> tuple[Part, torch.Tensor]:
     draw = torch.Generator().manual_seed(0)
-    return Part(torch.randn(SAMPLES, SIZES[0], generator=draw), torch.randint(SIZES[-1], (SAMPLES,), generator=draw))
-
-
-def configurations(count: int) -> list[tuple[str, float]]:
-    """Every contender in turn, its learning rate spread over its own range."""
-    contenders = {name: rule for name, rule in catalogue().items() if rule.contender}
-    names = [list(contenders)[i % len(contenders)] for i in range(count)]
-    return [(name, peers.search_of(name).at(i / count)) for i, name in enumerate(names)]
+    x = torch.randn(SAMPLES, SIZES[0], generator=draw)
+    y = torch.randint(SIZES[-1], (SAMPLES,), generator=draw)
+    return Part(x, y), torch.randperm(SAMPLES, generator=draw).view(-1, BATCH)
 
 
 def lanes_way(count: int) -> Callable[[], float]:
     """Seconds a lane-step of all lanes together."""
-    model, data = Model(lambda: mlp(SIZES)), part()
-    cosine = peers.cosine(30)
-    chosen = [model.lane(peers.rule_of(name, lr), {"lr": cosine}, 0) for name, lr in configurations(count)]
-    lanes = Lanes(model, functional.cross_entropy, chosen)
-    index = torch.arange(BATCH).unsqueeze(0)
+    model, cosine = Model(lambda: mlp(SIZES)), Cosine().over(EPOCHS)
+    begun = [model.lane(make(name, {"lr": lr}), {"lr": cosine}, 0) for name, lr in configurations(count)]
+    lanes = Lanes(model, functional.cross_entropy, begun)
+    part, index = minibatches()
 
     def steps() -> None:
-        for step in range(TIMES):
-            lanes.step(data, index, step / 16)
+        for step in range(STEPS):
+            lanes.step(part, index[step : step + 1], step / len(index))
 
-    return lambda: common.seconds(steps, TIMES * count)
-
-
-def torch_runs(chosen: list[tuple[str, float]]) -> int:
-    """Some steps of each run, one run after another; the number of steps done."""
-    data, index = part(), torch.arange(BATCH)
-    for name, lr in chosen:
-        run = peers.Plain(mlp(SIZES), name, lr, steps=480)
-        for _ in range(TIMES):
-            run.step(data.x[index], data.y[index])
-    return TIMES * len(chosen)
+    return lambda: common.seconds(steps, STEPS * count)
 
 
 def torch_way(count: int) -> Callable[[], float]:
-    """Seconds a step of torch, one run after another: one run of each rule stands for all."""
+    """Seconds a step of torch, one run after another; one run of each rule stands for all of that rule."""
     chosen = configurations(count)[: len(peers.TORCH)]
-    nets = [peers.Plain(mlp(SIZES), name, lr, steps=10**6) for name, lr in chosen]
-    data, index = part(), torch.arange(BATCH)
+    runs = [peers.Plain(mlp(SIZES), name, lr, EPOCHS * SAMPLES // BATCH) for name, lr in chosen]
+    part, index = minibatches()
 
     def steps() -> None:
-        for run in nets:
-            for _ in range(TIMES):
-                run.step(data.x[index], data.y[index])
+        for run in runs:
+            run.done = 0
+            for step in range(STEPS):
+                run.step(part.x[index[step]], part.y[index[step]])
 
-    return lambda: common.seconds(steps, TIMES * len(nets))
+    return lambda: common.seconds(steps, STEPS * len(runs))
 
 
 def _serve(pipe: Connection, count: int) -> None:
     torch.set_num_threads(1)
     way = torch_way(count)
-    way()
     while pipe.recv():
         way()
         pipe.send(True)
 
 
 class Processes:
-    """Workers of one thread each that take their share of the runs at the same time."""
+    """Workers of one thread each, which do their share of the runs at the same time."""
 
     def __init__(self, workers: int, count: int) -> None:
-        context: Any = mp.get_context("spawn")
-        self.pipes: list[Connection] = []
+        context = mp.get_context("spawn")
+        self.pipes: list[Any] = []
         for _ in range(workers):
-            own, other = context.Pipe()
-            context.Process(target=_serve, args=(other, count), daemon=True).start()
-            self.pipes.append(own)
+            here, there = context.Pipe()
+            context.Process(target=_serve, args=(there, count), daemon=True).start()
+            self.pipes.append(here)
 
     def __call__(self) -> float:
-        """Seconds a step, both workers counted."""
+        """Seconds a step, the steps of all workers counted."""
         begin = time.perf_counter()
         for pipe in self.pipes:
             pipe.send(True)
         for pipe in self.pipes:
             pipe.recv()
-        return (time.perf_counter() - begin) / (TIMES * len(peers.TORCH) * len(self.pipes))
+        return (time.perf_counter() - begin) / (STEPS * len(peers.TORCH) * len(self.pipes))
+
+
+def main() -> None:
+    given = common.arguments(__doc__ or "", lanes=64, rounds=15, threads=2)
+    torch.set_num_threads(given.threads)
+    workers = Processes(given.threads, given.lanes)
+    ways = {
+        f"{given.lanes} lanes together": lanes_way(given.lanes),
+        "torch, one after another": torch_way(given.lanes),
+        f"torch, {given.threads} processes": workers,
+    }
+    seen = common.interleaved(ways, given.rounds)
+    own, *others = seen
+    peak = common.sgemm_peak()
+    for name, times in seen.items():
+        middle = sorted(times)[len(times) // 2]
+        share = OPERATIONS / middle / peak / 1e9
+        against = f"  lanes are faster by {common.ratio(times, seen[own])}" if name != own else ""
+        print(f"{name:28} {middle * 1e3:7.3f} ms a step  {share:4.0%} of the sgemm peak{against}")
+    ratios = {name: common.ratio(seen[name], seen[own]) for name in others}
+    common.finish({"seconds a step": seen, "ratios": ratios, "operations a step": OPERATIONS}, given.json)
+
+
+if __name__ == "__main__":
+    main()

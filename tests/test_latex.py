@@ -20,8 +20,15 @@ COMBINATORS: list[Any] = [
     for _, found in inspect.getmembers(combine, inspect.isclass)
     if issubclass(found, Combinator) and found is not Combinator
 ]
+
+
+def clash(outer: Any, rule: Rule) -> bool:
+    """Whether a combinator names a hyperparameter as the rule inside does: two numbers cannot share a name."""
+    return bool(set(hypers(outer)) & set(hypers(rule)))
+
+
 RULES: list[Rule] = [rule() for rule in catalogue().values()]
-EVERY_RULE = [*RULES, *(outer(rule) for outer in COMBINATORS for rule in RULES[::7])]
+EVERY_RULE = [*RULES, *(outer(rule) for outer in COMBINATORS for rule in RULES[::7] if not clash(outer, rule))]
 
 
 def label(rule: Rule) -> str:

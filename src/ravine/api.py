@@ -25,6 +25,7 @@ from ravine.results import RaceResult
 from ravine.training import checkpoint
 from ravine.training.train import Training, model_of
 from ravine.types import Loss
+from ravine.validation import validated
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def race(
     """
     word = model if isinstance(model, str) else "own"
     source = data if isinstance(data, str) else getattr(data, "name", "data")
-    spec = RaceSpec(
+    fields: dict[str, Any] = dict(
         problem=source,
         model=word,
         loss=loss if isinstance(loss, str) else "auto",
@@ -113,6 +114,7 @@ def race(
         finalists=finalists,
         **others,
     )
+    spec = validated(RaceSpec, fields, "argument of race")
     problem = prepare(data, spec.target, spec.split_seed, loss, None if isinstance(model, str) else model)
     running = start(spec, problem, Path(folder) if folder is not None else None)
     for moment in running.run():
@@ -142,7 +144,7 @@ def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     probe(factory, problem, spec.model)
     running = Race(spec, problem, Model(factory), folder)
     name = "".join(c if c.isalnum() or c == "-" else "-" for c in Path(problem.name).stem).strip("-") or "data"
-    running.about["id"] = folder.name if folder is not None else f"race-{name}-{secrets.token_hex(2)}"
+    running.about["id"] = folder.name if folder is not None else f"race-{name}-{secrets.token_hex(3)}"
     return running
 
 
@@ -177,6 +179,7 @@ def train(recipe: Recipe, data: Any = None, *, model: Callable[[], nn.Module] | 
     """
     source = recipe.problem if data is None else data
     problem = prepare(source, recipe.target, recipe.split_seed, recipe.loss, model)
+    probe(model_of(recipe.model, recipe.activation, problem), problem, recipe.model)
     running = Training(recipe, problem)
     for _ in running.run():
         pass

@@ -37,6 +37,17 @@ def write_whole(path: Path, content: bytes) -> str:
     return digest(content)
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is a file, or that could not be made or written, before anything is done for it."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"{folder}: {place} is a file, not a folder; choose another folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: no right to write there; choose another folder")
+
+
 def digest(content: bytes) -> str:
     """SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

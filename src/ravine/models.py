@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from ravine.errors import UserError, unknown
+from ravine.losses import loss_name, loss_of
+from ravine.problems.blame import blame
 from ravine.problems.problem import Problem
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -105,19 +108,43 @@ def count(model: nn.Module) -> int:
 
 
 def probe(model: Callable[[], nn.Module], problem: Problem, name: str) -> None:
-    """Check one draw of the model on two samples: it must run and, for a loss of ours, give the outputs it needs."""
+    """Check one draw of the model on two samples: it must train and, for a loss of ours, give the outputs it needs."""
+    loss = loss_of(problem)
+    x, y = problem.train.x[:2], problem.train.y[:2]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        drawn = model().eval()
-        x = problem.train.x[:2]
         try:
-            with torch.no_grad():
-                out = drawn(x)
-        except (RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"model {name}: it does not accept a batch of shape {tuple(x.shape)}: {reason}") from error
-    need = (len(x), problem.outputs)
+            drawn: object = model()
+        except Exception as error:
+            raise blame(error, f"model {name}") from error
+        module = _trainable(drawn, name)
+        try:
+            out = module.train()(x)
+            module.eval()(x)
+        except Exception as error:
+            raise blame(error, f"model {name}: a batch of shape {tuple(x.shape)}") from error
+    _check_output(out, problem, name)
+    try:
+        value = loss(out, y)
+        value.backward()
+    except Exception as error:
+        raise blame(error, f"loss {loss_name(problem)} of outputs {tuple(out.shape)} and target {tuple(y.shape)}") from error
+
+
+def _trainable(drawn: object, name: str) -> nn.Module:
+    if not isinstance(drawn, nn.Module):
+        raise UserError(f"model {name}: it makes a {type(drawn).__name__}; give a function that makes a torch.nn.Module")
+    parameters = list(drawn.parameters())
+    if any(isinstance(p, UninitializedParameter) for p in parameters):
+        raise UserError(f"model {name}: its lazy layers have no sizes before data; give them sizes, as in nn.Linear(64, 10)")
+    if not any(p.requires_grad for p in parameters):
+        raise UserError(f"model {name}: it has no parameters to train")
+    return drawn
+
+
+def _check_output(out: object, problem: Problem, name: str) -> None:
+    if not isinstance(out, torch.Tensor):
+        raise UserError(f"model {name}: it gives a {type(out).__name__}, but its output must be one tensor")
+    need = (min(2, len(problem.train)), problem.outputs)
     if isinstance(problem.loss, str) and tuple(out.shape) != need:
         raise UserError(f"model {name}: for 2 samples its output has shape {tuple(out.shape)}, but needed is {need}")
-    if not any(p.requires_grad for p in drawn.parameters()):
-        raise UserError(f"model {name}: it has no parameters to train")

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ravine.errors import UserError, unknown
+from ravine.files import write_whole
 from ravine.rules.rule import Rule, hypers, name_of
 from ravine.rules.spec import rule_from_spec
 from ravine.schedules import Schedule, check, from_spec
+from ravine.validation import validated
 
 FORMAT = 1
 
@@ -54,9 +56,8 @@ class Recipe(BaseModel):
 
     def save(self, path: str | Path) -> Path:
         """Write the recipe as TOML; only what differs from nothing: keys that are None are left out."""
-        path = Path(path)
-        path.write_text(self.toml())
-        return path
+        write_whole(Path(path), self.toml().encode())
+        return Path(path)
 
     def toml(self) -> str:
         """The recipe as TOML text."""
@@ -65,19 +66,10 @@ class Recipe(BaseModel):
 
 def recipe_from(data: dict[str, Any], source: str) -> Recipe:
     """A validated recipe of plain values; a `UserError` that names ``source`` and the first thing wrong."""
-    for key in data:
-        if key not in Recipe.model_fields:
-            raise UserError(f"{source}: {unknown('key', key, Recipe.model_fields)}")
+    if data.get("ravine", FORMAT) != FORMAT:
+        raise UserError(f"{source}: recipe format {data['ravine']} is not known to this ravine, which reads {FORMAT}")
     try:
-        recipe = Recipe.model_validate(data, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        given = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        raise UserError(f"{source}: {where}: {first['msg'].lower()}{given}") from error
-    if recipe.ravine != FORMAT:
-        raise UserError(f"{source}: recipe format {recipe.ravine} is not known to this ravine, which reads {FORMAT}")
-    try:
+        recipe = validated(Recipe, data, "key", strict=True)
         recipe.make_schedules()
     except UserError as error:
         raise UserError(f"{source}: {error}") from error

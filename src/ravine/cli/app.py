@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Annotated
 
 import typer
 
+from ravine._version import version as own_version
 from ravine.errors import UserError
 
 app = typer.Typer(
@@ -21,12 +23,22 @@ app = typer.Typer(
 
     [bold]Start here[/bold]
 
-      ravine race digits                          a ranking in seconds, on data that is already there
+      ravine race digits                          a ranking in seconds, on bundled data
       ravine race my.csv --target price           your own table
       ravine race mycode.train:problem            your own model and data
       ravine train race-digits-7f3a/winner.toml   the winner's numbers again
     """,
 )
+
+
+@app.callback()
+def version(
+    show: Annotated[bool, typer.Option("--version", help="print the version", is_eager=True)] = False,
+) -> None:
+    """Take the options that belong to no command."""
+    if show:
+        print(f"ravine {own_version}")
+        raise typer.Exit
 
 
 def main() -> None:
@@ -35,10 +47,9 @@ def main() -> None:
     try:
         raise SystemExit(app(standalone_mode=False) or 0)
     except typer.TyperException as error:  # an option that does not exist, a number out of range, no command
-        words = getattr(error, "format_message", lambda: str(error))()
-        if not words:
-            raise SystemExit(2) from None  # the help has been printed in its place
-        print(f"ravine: {words[0].lower()}{words[1:]}", file=sys.stderr)
+        words: str = getattr(error, "format_message", lambda: str(error))()
+        if len(sys.argv) > 1:  # without arguments the help has been printed, which says more
+            print(f"ravine: {words[0].lower()}{words[1:]}", file=sys.stderr)
         raise SystemExit(2) from None
     except UserError as error:
         print(f"ravine: {error}", file=sys.stderr)

@@ -84,8 +84,9 @@ def race(
     from ravine.store import Store
 
     if resume:
+        running = _resumed(source, out)
         with Store.open(store) as opened:
-            _run(_resumed(source, out), opened, json)
+            _run(running, opened, json)
         return
     if source is None:
         raise UserError("what should race? Give a name (ravine race digits), a path, or module:function")
@@ -105,7 +106,9 @@ def race(
 def _started(spec: RaceSpec, out: Path) -> Race:
     """The race of that spec, in a folder of its own that is made with the first checkpoint."""
     from ravine import api
+    from ravine.files import check_folder
 
+    check_folder(out)
     problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss)
     running = api.start(spec, problem)
     running.folder = out / running.about["id"]
@@ -135,10 +138,13 @@ def _run(running: Race, store: Store, json: bool) -> None:
     from ravine.race.outcome import result_of, winner_recipe
 
     stage = ""
-    for moment in watch(running, quiet=json):
-        if f"{moment.phase}{moment.rung}" != stage and running.runs:
-            stage = f"{moment.phase}{moment.rung}"
-            store.save_race(result_of(running))
+    try:
+        for moment in watch(running, quiet=json):
+            if f"{moment.phase}{moment.rung}" != stage and running.runs:
+                stage = f"{moment.phase}{moment.rung}"
+                store.save_race(result_of(running))
+    except KeyboardInterrupt:  # pressed twice, while a picture was drawn
+        running.interrupted = True
     result = result_of(running)
     store.save_race(result)
     recipe = winner_recipe(running)
@@ -152,6 +158,7 @@ def _run(running: Race, store: Store, json: bool) -> None:
 
         Console().print(report.table(result))
     if running.interrupted:
-        folder = running.folder if running.folder is not None else ""
-        print(f"Interrupted: this is what is known. Go on with: ravine race --resume {folder}", file=sys.stderr)
-        raise typer.Exit(130)
+        why = "Out of time" if running.out_of_time else "Interrupted"
+        print(f"{why}: this is what is known. Go on with: ravine race --resume {running.folder}", file=sys.stderr)
+        if not running.out_of_time:
+            raise typer.Exit(130)

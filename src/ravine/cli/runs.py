@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ravine.cli.app import app
 
+if TYPE_CHECKING:
+    from ravine.store import Store
+
 StoreOption = Annotated[str | None, typer.Option("--store", help="database URL; default: yours")]
 Id = Annotated[str, typer.Argument(help="a race or run, or the beginning of its name; ravine runs lists them")]
+
+EMPTY = "Nothing is kept yet. Start with: ravine race digits"
+
+
+def look_into(store: str | None) -> Store:
+    """The store, to look into: one that is not there is not made."""
+    from ravine.errors import UserError
+    from ravine.store import Store
+    from ravine.store.connect import parse
+
+    url = parse(store)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise UserError(f"store {url.database}: {EMPTY[0].lower()}{EMPTY[1:]}")
+    return Store.open(store)
 
 
 @app.command()
@@ -23,9 +40,7 @@ def runs(
     from rich.console import Console
     from rich.table import Table
 
-    from ravine.store import Store
-
-    with Store.open(store) as opened:
+    with look_into(store) as opened:
         found = sorted([*opened.races(limit), *opened.runs(limit)], key=lambda row: row.created, reverse=True)[:limit]
     if json:
         from json import dumps
@@ -33,11 +48,11 @@ def runs(
         print(dumps([row.model_dump() for row in found]))
         return
     if not found:
-        print("Nothing is kept yet. Start with: ravine race digits")
+        print(EMPTY)
         return
     table = Table(box=None, pad_edge=False)
     for column in ("id", "created", "status", "problem", "verdict"):
-        table.add_column(column, style="bold" if column == "id" else "", no_wrap=column != "verdict")
+        table.add_column(column, style="bold" if column == "id" else "", no_wrap=True)
     for row in found:
         table.add_row(row.id, row.created[:16].replace("T", " "), row.status, row.problem, row.verdict)
     Console().print(table, markup=False)
@@ -49,9 +64,8 @@ def show(name: Id, store: StoreOption = None) -> None:
     from rich.console import Console
 
     from ravine import report
-    from ravine.store import Store
 
-    with Store.open(store) as opened:
+    with look_into(store) as opened:
         if opened.find(name).kind == "race":
             Console().print(report.table(opened.race(name)))
             return
@@ -71,9 +85,8 @@ def report(
 ) -> None:
     """Write the report of a kept race as one HTML file."""
     from ravine import report as drawing
-    from ravine.store import Store
 
-    with Store.open(store) as opened:
+    with look_into(store) as opened:
         result = opened.race(name)
     print(drawing.write(result, out or Path(f"{result.id}.html")))
 
@@ -85,7 +98,5 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write every point of every curve of a race or run: one row a point, hyperparameters as columns."""
-    from ravine.store import Store
-
-    with Store.open(store) as opened:
+    with look_into(store) as opened:
         print(opened.export(name, path))

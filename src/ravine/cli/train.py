@@ -41,6 +41,7 @@ def train(
     """
     from ravine.api import prepare
     from ravine.errors import UserError
+    from ravine.files import check_folder
     from ravine.models import probe
     from ravine.recipe import load_recipe
     from ravine.store import Store
@@ -52,7 +53,8 @@ def train(
     name = "".join(c if c.isalnum() or c == "-" else "-" for c in Path(problem.name).stem).strip("-") or "data"
     if resume and out is None:
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
-    folder = out or Path(f"run-{name}-{secrets.token_hex(2)}")
+    folder = out or Path(f"run-{name}-{secrets.token_hex(3)}")
+    check_folder(folder)
     running = Training(read, problem, folder)
     if resume:
         running.restore(folder)

@@ -110,7 +110,8 @@ def trace(rule: Rule) -> Program:
 
 
 def _check_names(rule: Rule) -> None:
-    names = ["g", "w", "t", *hypers(rule), *slots_of(rule), *scalars_of(rule), "norm", "global_norm"]
+    names = ["g", "w", "t", "norm", "global_norm", *slots_of(rule), *scalars_of(rule)]
+    names += [name for part in chain(rule) for name in hypers(type(part))]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(

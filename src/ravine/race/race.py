@@ -61,7 +61,7 @@ class Race:
         self.before = 0.0  # seconds of earlier sessions
         self.lane_steps_before = 0
         self.test: tuple[Interval, Interval] | None = None
-        self.interrupted = False
+        self.interrupted = self.out_of_time = False
         self._request = Request()
         self._begin = time.monotonic()
         self._saved, self._saving = -math.inf, 0.0
@@ -189,12 +189,12 @@ class Race:
             assert self.plan is not None
             self._track = Track(self.model, self.loss, self.problem, self.clock, self.plan.size)
         for _ in self._track.go(field, to_tick, keep_best):
-            late = self.spec.seconds is not None and self.seconds > 1.5 * self.spec.seconds
-            if late:
+            if self.spec.seconds is not None and not self.before and self.seconds > 1.5 * self.spec.seconds:
+                self.out_of_time = True
                 self.notes.append("The time budget was used up before the end: the ranking is what was known then.")
             self._save()
             yield self._moment(self.lane_steps / max(1, self.setup.lane_steps))
-            if late or self._request.made:
+            if self.out_of_time or self._request.made:
                 self._save(at_once=True)
                 raise KeyboardInterrupt
 
