@@ -22,15 +22,16 @@ OWN, WAYS = "ravine", ("threads", "jobs", "processes")
 
 def one(side: str, seed: int, trials: int) -> dict[str, Any]:
     """One search in this process: seconds, the winner and its validation losses."""
-    import ravine
+    from ravine.api import race
     from ravine.models import model_factory
+    from ravine.problems import load
     from ravine.race.setup import Setup
     from ravine.race.spec import RaceSpec
 
-    problem = ravine.load("digits")
+    problem = load("digits")
     if side == OWN:
         begin = time.perf_counter()
-        outcome = ravine.race(problem, budget=trials, seed=seed, progress=False)
+        outcome = race(problem, budget=trials, seed=seed, progress=False)
         spent, row = time.perf_counter() - begin, outcome.result.ranking[0]
         steps = outcome.result.cost.lane_steps
         return {"seconds": spent, "rule": row.rule, "lr": row.hypers["lr"], "losses": row.valid_loss.values, "steps": steps}

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import pytest
@@ -19,23 +20,25 @@ from torch import Tensor
 from ravine.emit.trace import Program, trace
 from ravine.engines import native
 from ravine.engines.kernel import KernelStep
+from ravine.engines.maxnorm import limit_rows
 from ravine.engines.threads import share
 from ravine.errors import UserError
 from ravine.rules import combine
 from ravine.rules.adam import Adam, NAdam
 from ravine.rules.descent import SGD, Momentum
+from ravine.rules.math import mix
 from ravine.rules.rule import (
     Combinator,
     Rule,
     catalogue,
     hypers,
     name_of,
-    needs_of,
     scalars_of,
     slots_of,
     values,
     with_values,
 )
+from ravine.types import Array, Scalar, State
 
 COMBINATORS: list[Any] = [
     found
@@ -51,7 +54,7 @@ def clash(outer: Any, rule: Rule) -> bool:
 
 RULES: list[Rule] = [rule() for rule in catalogue().values() if rule.scope == "entry"]
 EVERY_RULE = [*RULES, *(outer(rule) for outer in COMBINATORS for rule in RULES[::13] if not clash(outer, rule))]
-SHAPES = [(3,), (0,), (17_000,), (), (5, 7), (1, 129), (4, 3, 2, 2)]
+SHAPES = [(3,), (0,), (9_000,), (), (5, 7), (1, 129), (4, 3, 2, 2)]
 
 
 def label(rule: Rule) -> str:
@@ -74,10 +77,10 @@ class Run:
     def gradients(self) -> list[Tensor]:
         return [torch.randn(w.shape, dtype=torch.float64, generator=self.generator).to(w.dtype) for w in self.weights]
 
-    def step(self, gradients: list[Tensor], **more: Any) -> None:
+    def step(self, gradients: list[Tensor], **facts: Any) -> None:
         self.t += 1
-        given = {**values(self.rule), **self.scalars, "t": self.t}
-        self.scalars = self.kernel.step(self.weights, gradients, self.slots, given, **more)
+        given = {**values(self.rule), **self.scalars, **facts, "t": self.t}
+        self.scalars = self.kernel.step(self.weights, gradients, self.slots, given) or {}
 
 
 def randoms(shapes: list[Any], dtype: torch.dtype = torch.float32, seed: int = 1) -> list[Tensor]:
@@ -139,11 +142,12 @@ def test_a_step_is_the_rules_own_within_4_ulp(rule: Rule, dtype: torch.dtype) ->
             | {name: run.slots[name][i].clone() for name in run.slots}
             for i, (w, g) in enumerate(zip(run.weights, gradients, strict=True))
         ]
-        run.step(gradients)
+        norms = {"norm": [state["norm"] for state in states], "global_norm": inputs["global_norm"]}
+        run.step(gradients, **(norms if dtype == torch.float64 else {}))  # no norm is exact to float64's last place
         for i, state in enumerate(states):
             right = exactly(program, state)
             assert ulps(run.weights[i], right[program.weights]) <= 4
-            assert all(ulps(run.slots[name][i], right[program.slots[name]]) <= 4 for name in run.slots)
+            assert all(ulps(run.slots[name][i], right[program.slots[name]]) <= 8 for name in run.slots)
         for name, index in program.scalars.items():
             assert run.scalars[name] == pytest.approx(program.evaluate(inputs, (index,))[0], rel=1e-15)
 
@@ -157,7 +161,7 @@ def test_groups_in_one_launch_equal_each_group_alone(rule: Rule) -> None:
         gradients = together.gradients()
         together.t += 1
         given = {**values(rule), **together.scalars, "lr": rates, "beta1": betas, "t": together.t}
-        together.scalars = together.kernel.step(together.weights, gradients, together.slots, given, rows=rows)
+        together.scalars = together.kernel.step(together.weights, gradients, together.slots, given, rows=rows) or {}
         for k, run in enumerate(alone):
             run.rule = with_values(rule, {"lr": rates[k], "beta1": betas[k]})
             run.step(gradients)
@@ -176,12 +180,15 @@ def test_lanes_of_a_flat_buffer_equal_each_lane_alone(outer: Any) -> None:
     rates, scalars, step = np.array([1e-3, 1e-2, 1e-1]), scalars_of(rule), KernelStep(rule)
     for t in (1, 2):
         gradients = [torch.randn(lanes, *shape, generator=alone[0].generator) for shape in shapes]
-        scalars = step.step(
-            flat.split(sizes, 1),
-            [g.view(lanes, -1) for g in gradients],
-            {k: x.split(sizes, 1) for k, x in slots.items()},
-            {**values(rule), **scalars, "lr": rates, "t": t},
-            lanes=lanes,
+        scalars = (
+            step.step(
+                flat.split(sizes, 1),
+                [g.view(lanes, -1) for g in gradients],
+                {k: x.split(sizes, 1) for k, x in slots.items()},
+                {**values(rule), **scalars, "lr": rates, "t": t},
+                lanes=lanes,
+            )
+            or {}
         )
         for k, run in enumerate(alone):
             run.rule = with_values(rule, {"lr": rates[k]})
@@ -300,7 +307,7 @@ def test_bfloat16_state_is_rounded_by_chance_so_that_its_mean_is_right() -> None
 
 def test_the_number_of_threads_changes_no_bit_and_two_callers_may_step_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rule = combine.ClipGlobalNorm(Adam())
-    runs = [Run(rule, randoms([(300_000,), (40,)])) for _ in range(3)]
+    runs = [Run(rule, randoms([(700_000,), (40,)])) for _ in range(3)]
     for run in runs[:2]:
         run.kernel.step(run.weights, run.weights, run.slots, {**values(rule), "t": 1})
     callers = [
@@ -324,9 +331,11 @@ def test_every_part_of_a_shared_loop_is_done_once() -> None:
     def work(first: int, last: int) -> None:
         done[first:last] += 1
 
+    uneven = np.cumsum(np.arange(1000) ** 3)
     for threads in (1, 2, 5):
         share(work, 1000, threads)
-    assert (done == 3).all()
+        share(work, 1000, threads, uneven)
+    assert (done == 6).all()
 
 
 FORK = """
@@ -388,9 +397,69 @@ def test_a_cache_that_cannot_be_written_costs_one_warning(tmp_path: Path, monkey
     assert len(seen) == 1 and "cannot be written" in str(seen[0].message)
 
 
-def test_a_rule_that_needs_no_norm_reads_none() -> None:
+@final
+@dataclass(frozen=True)
+class Averaged(Combinator):
+    """A running mean of the weights beside any rule, as one more slot."""
+
+    rule: Rule
+    slots = ("average",)
+
+    def init(self, w: Array) -> State:
+        return {**self.rule.init(w), "average": w.clone()}
+
+    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
+        u, new = self.rule.update(g, s, w, t)
+        return u, {**new, "average": mix(s["average"], w + u, 0.9)}
+
+
+def test_an_average_of_the_weights_is_written_in_the_same_pass() -> None:
+    run, plain = Run(Averaged(NAdam()), randoms(SHAPES)), Run(NAdam(), randoms(SHAPES))
+    means = [w.double() for w in plain.weights]
+    for _ in range(3):
+        gradients = run.gradients()
+        run.step(gradients)
+        plain.step(gradients)
+        means = [0.9 * mean + 0.1 * w.double() for mean, w in zip(means, plain.weights, strict=True)]
+    assert all(a.equal(b) for a, b in zip(run.weights, plain.weights, strict=True))
+    assert all(torch.allclose(a.double(), b) for a, b in zip(run.slots["average"], means, strict=True))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_step_with_a_bad_gradient_is_left_out_where_that_is_asked_for(bad: float) -> None:
+    run = Run(Adam(), randoms(SHAPES))
+    gradients, given = run.gradients(), {**values(Adam()), "t": 1}
+    gradients[2][123] = bad
+    assert run.kernel.step(run.weights, gradients, run.slots, given, finite_only=True) is None
+    assert all(w.equal(x) for w, x in zip(run.weights, randoms(SHAPES), strict=True))
+    assert not any(x.any() for column in run.slots.values() for x in column)
+    gradients[2][123] = 1e30  # its square is past float32 and yet it is a number
+    assert run.kernel.step(run.weights, gradients, run.slots, given, finite_only=True) == {}
+
+
+def test_a_norm_that_is_given_is_not_measured() -> None:
     step = KernelStep(combine.ClipGlobalNorm(SGD()))
     w = torch.zeros(2)
     step.step([w], [torch.tensor([3.0, 4.0])], {}, {"lr": 1.0, "clip": 1.0, "t": 1, "global_norm": 10.0})
     assert w.tolist() == pytest.approx([-0.3, -0.4], rel=1e-6)
-    assert "norm" not in needs_of(SGD())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(5, 7), (3, 140_000), (4, 3, 2, 2)], ids=str)
+def test_rows_longer_than_the_limit_are_shortened_and_the_others_untouched(dtype: torch.dtype, shape: Any) -> None:
+    (before,) = randoms([shape], dtype)
+    before[0] *= 1e-3
+    before[1] *= 1e3
+    norms = before.double().flatten(1).norm(dim=1)
+    limits = norms.clone()
+    limits[1] = 2.0
+    after = before.clone()
+    limit_rows(after, (limits * (1 + 1e-12)).tolist())
+    untouched = torch.arange(shape[0]) != 1
+    assert after[untouched].equal(before[untouched])
+    assert torch.allclose(after[1].double(), before[1].double() * (2.0 / norms[1]), rtol=2 * torch.finfo(dtype).eps)
+
+
+def test_max_norm_refuses_what_has_no_rows() -> None:
+    with pytest.raises(UserError, match="rows of a matrix"):
+        limit_rows(torch.ones(3), 1.0)

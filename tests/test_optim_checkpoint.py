@@ -66,8 +66,7 @@ def stored(state: dict[str, Any]) -> dict[str, Any]:
     return torch.load(file, weights_only=True)
 
 
-@pytest.mark.parametrize("named", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(("dtype", "named"), [(torch.float64, True), (torch.bfloat16, False)], ids=str)
 @pytest.mark.parametrize("rule", RULES)
 def test_resumed_equals_uninterrupted_to_the_bit(rule: str, dtype: torch.dtype, named: bool) -> None:
     def build() -> tuple[nn.Module, RuleOptimizer]:

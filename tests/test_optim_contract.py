@@ -209,6 +209,19 @@ def test_autograd_knows_that_a_step_has_changed_the_weights(engine: Any) -> None
         loss.backward()
 
 
+def test_auto_steps_without_a_compiler_after_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise ImportError("No module named 'numba'")
+
+    ours, same = weights((3,)), weights((3,))
+    drive(ravine.optim.NAdam(same, engine="eager"), 5)
+    monkeypatch.setattr("ravine.engines.kernel.kernel", missing)
+    optimizer = ravine.optim.NAdam(ours)
+    with pytest.warns(RuntimeWarning, match="kernels need Numba") as seen:
+        drive(optimizer, 5)
+    assert len(seen) == 1 and torch.equal(flat(ours), flat(same))
+
+
 @pytest.mark.parametrize("layout", ["channels_last", "transposed", "gaps"])
 @pytest.mark.parametrize("engine", ["auto", "eager"])
 def test_weights_in_any_order_of_memory(engine: Any, layout: str) -> None:
@@ -239,7 +252,7 @@ def test_a_model_that_changes_its_memory_format_keeps_its_state() -> None:
     first, second = (ravine.optim.Adam(m.parameters()) for m in (convolution, twin))
     drive(first, 2)
     drive(second, 2)
-    twin.to(memory_format=torch.channels_last)
+    twin.weight.data = twin.weight.data.contiguous(memory_format=torch.channels_last)  # as model.to(...) does
     drive(first, 2, seed=1)
     drive(second, 2, seed=1)
     torch.testing.assert_close(convolution.weight, twin.weight, rtol=1e-6, atol=1e-7)

@@ -127,6 +127,20 @@ def test_non_finite_gradients_by_policy(bad: float, sparse: bool) -> None:
         assert bool(optimizer.state) == moved
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_one_nan_among_many_numbers_is_found(dtype: torch.dtype) -> None:
+    p, q = (nn.Parameter(torch.zeros(70_000, dtype=dtype)) for _ in range(2))
+    optimizer = ravine.optim.SGD([("p", p), ("q", q)], lr=1.0)
+    p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
+    q.grad[69_999] = math.nan
+    with pytest.raises(NonFiniteGradient, match="'q'"):
+        optimizer.step()
+    assert not p.any()
+    q.grad[69_999] = 1.0
+    optimizer.step()
+    assert (p == -1).all() and (q == -1).all()
+
+
 def test_a_norm_that_overflows_is_no_bad_gradient() -> None:
     p = w()
     optimizer = ravine.optim.SGD([p], lr=1e-30)

@@ -89,8 +89,9 @@ def test_500_steps_equal_torch(name: str, options: dict[str, Any]) -> None:
     exact = _walk(theirs, options, gradients.double())
     assert _distance(_walk(ours, options, gradients.double()), exact) < 1e-10
     mine = _walk(ours, options, gradients)
-    # Torch's AdamW multiplies by 1 - lr wd rounded to float32, which drifts: then float64 is what ours must be near
-    assert any(torch.allclose(mine, other.float(), 1e-6, 1e-6) for other in (_walk(theirs, options, gradients), exact))
+    # Torch's AdamW in float32 multiplies by a rounded 1 - lr wd, which drifts: its float64 is the better witness
+    if not torch.allclose(mine, exact.float(), 1e-6, 1e-6):
+        torch.testing.assert_close(mine, _walk(theirs, options, gradients), rtol=1e-6, atol=1e-6)
 
 
 def _curve(kind: Any, options: dict[str, Any]) -> Tensor:

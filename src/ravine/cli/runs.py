@@ -39,6 +39,7 @@ def runs(
     """List the races and runs that are kept."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     with look_into(store) as opened:
         found = sorted([*opened.races(limit), *opened.runs(limit)], key=lambda row: row.created, reverse=True)[:limit]
@@ -52,9 +53,10 @@ def runs(
         return
     table = Table(box=None, pad_edge=False)
     for column in ("id", "created", "status", "problem", "verdict"):
-        table.add_column(column, style="bold" if column == "id" else "", no_wrap=True)
+        table.add_column(column, style="bold" if column == "id" else "", no_wrap=column != "verdict")
     for row in found:
-        table.add_row(row.id, row.created[:16].replace("T", " "), row.status, row.problem, row.verdict)
+        verdict = Text(row.verdict, no_wrap=True, overflow="ellipsis")  # a line each; ravine show tells the rest
+        table.add_row(row.id, row.created[:16].replace("T", " "), row.status, row.problem, verdict)
     Console().print(table, markup=False)
 
 

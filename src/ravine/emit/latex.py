@@ -133,7 +133,8 @@ class _Printer:
             return self._minimum(index) or self._product(index)
         if op.kind == "pow":
             base, exponent = (self._print(arg) for arg in op.args)
-            return _Text(f"{base.within(ATOM)}^{_braced(exponent.within(SUM))}", POWER)
+            above = exponent.within(SUM)
+            return _Text(f"{base.within(ATOM)}^{above if len(above) == 1 else f'{{{above}}}'}", POWER)
         args = [self._print(arg).within(SUM) for arg in op.args]
         return _Text(self._function(op.kind, args), SUM if op.kind == "where" else ATOM)
 
@@ -147,8 +148,7 @@ class _Printer:
             return rf"\left|{args[0]}\right|"
         if kind == "sqrt":
             return rf"\sqrt{{{args[0]}}}"
-        name = {"max": r"\max", "sign": r"\operatorname{sign}"}[kind]
-        return name + _bracketed(", ".join(args))
+        return {"max": r"\max", "sign": r"\operatorname{sign}"}[kind] + _bracketed(", ".join(args))
 
     def _leaf(self, index: int) -> str:
         op = self.program.ops[index]
@@ -178,9 +178,9 @@ class _Printer:
 
     def _minimum(self, index: int) -> _Text | None:
         """The minimum, which rules write as -max(-x, -y)."""
-        ops = self.program.ops
-        largest = ops[ops[index].args[0]]
-        if ops[index].kind != "neg" or largest.kind != "max":
+        ops, op = self.program.ops, self.program.ops[index]
+        largest = ops[op.args[0]] if op.kind == "neg" else op
+        if largest.kind != "max" or largest is op:
             return None
         args = [self._print(arg) for arg in largest.args]
         if not all(arg.negative for arg in args):
@@ -204,7 +204,7 @@ class _Printer:
     def _factors(self, index: int) -> tuple[list[int], bool]:
         """The factors of a product in order, and whether a minus stands before it."""
         op = self.program.ops[index]
-        if index in self.symbols or self._is_minimum(index):
+        if index in self.symbols or self._minimum(index):
             return [index], False
         if op.kind == "mul":
             left, minus = self._factors(op.args[0])
@@ -214,9 +214,6 @@ class _Printer:
             factors, minus = self._factors(op.args[0])
             return factors, not minus
         return [index], False
-
-    def _is_minimum(self, index: int) -> bool:
-        return bool(self.program.ops[index].args) and self._minimum(index) is not None
 
     def _times(self, factors: list[int], negative: bool) -> _Text:
         texts: list[str] = []
@@ -243,10 +240,6 @@ def _letter(name: str) -> str:
     if GREEK.fullmatch(name):
         return f"\\{name}"
     return name if len(name) == 1 else rf"\mathrm{{{name}}}"
-
-
-def _braced(text: str) -> str:
-    return text if len(text) == 1 else f"{{{text}}}"
 
 
 def _number(x: float) -> str:

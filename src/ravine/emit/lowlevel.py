@@ -140,4 +140,5 @@ NAMES: Mapping[str, Any] = {
     "sign": sign,
     "root": root,
     "float64": types.float64,
+    "float32": types.float32,
 }

@@ -51,7 +51,7 @@ class _Batch:
         if table.entries < SERIAL:
             function(table.address, start, 0, table.count, seed)
         else:
-            share(lambda first, last: function(table.address, start, first, last, seed), table.count)
+            share(lambda first, last: function(table.address, start, first, last, seed), table.count, None, table.upto)
 
 
 class KernelStep:
@@ -84,7 +84,8 @@ class KernelStep:
         rows: Sequence[int] | None = None,
         lanes: int = 0,
         seed: int | None = None,
-    ) -> dict[str, Any]:
+        finite_only: bool = False,
+    ) -> dict[str, Any] | None:
         """Update weights and slots in place and return the new scalars.
 
         ``given`` holds each hyperparameter, scalar state and t by name: one number, or K numbers, one for each
@@ -92,10 +93,13 @@ class KernelStep:
         [K, ...], and lane k has row k. "norm" (one number a tensor, or [tensors, K]) and "global_norm" (one, or K)
         may be given too, where the gradients here are not all of them; else they are measured. ``seed`` keys the
         random rounding of bfloat16 slots; without it the steps of this object are counted.
+        ``finite_only`` reads the gradients first; if one is not finite, nothing is changed and the result is None.
         """
         columns = [weights, [in_order(w, g, lanes) for w, g in zip(weights, gradients, strict=True)]]
         columns += [slots[name] for name in self.slots]
         self._locate(columns, rows, lanes)
+        if finite_only and not np.isfinite(self._squares(lanes or 1)).all():
+            return None
         values = {name: given[name] for name in self._inputs}
         count, row_of = self._add_norm(values, given, lanes)
         coefficients, scalars = self._host(values, count)
@@ -107,7 +111,11 @@ class KernelStep:
 
     def _locate(self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None, lanes: int) -> None:
         """Keep the tables, note new addresses, or start anew."""
-        addresses = [[x.data_ptr() for x in column] for column in columns]
+        try:
+            addresses = [[x.data_ptr() for x in column] for column in columns]
+        except RuntimeError:  # a tensor without storage: say which kinds there may be
+            _ = [stored(x) for column in columns for x in column]
+            raise
         shape = ([x.numel() for x in columns[0]], rows and list(rows), lanes)
         if self._where == (shape, addresses):
             return
@@ -146,7 +154,7 @@ class KernelStep:
         count = max([lanes, 1, *sizes])
         if self._norm is None:
             return count, None
-        norm = np.asarray(given[self._norm]) if self._norm in given else self._measure(lanes)
+        norm = np.asarray(given[self._norm]) if self._norm in given else self._measure(lanes or 1)
         if self._norm == "global_norm":
             values["global_norm"] = norm
             return max(count, norm.size), None
@@ -155,15 +163,17 @@ class KernelStep:
         values["norm"] = norm.ravel()
         return len(self._rows), self._rows
 
-    def _measure(self, lanes: int) -> NDArray[np.float64]:
+    def _measure(self, parts: int) -> NDArray[np.float64]:
+        """The norm that the rule needs: of each segment, or of everything, lane by lane."""
+        total = self._squares(parts)
+        return np.sqrt(total if self._norm == "norm" else total.reshape(-1, parts).sum(axis=0))
+
+    def _squares(self, parts: int) -> NDArray[np.float64]:
         total = np.empty(len(self._rows))
-        parts = lanes or 1
         for batch in self._batches:
             segments = (np.array(batch.members)[:, None] * parts + np.arange(parts)).ravel()
             total[segments] = squares(batch.table)
-        if self._norm == "norm":
-            return np.sqrt(total)
-        return np.sqrt(total.reshape(-1, parts).sum(axis=0))
+        return total
 
     def _per_row(self, scalars: dict[str, Any]) -> dict[str, Any]:
         """New scalars by coefficient row, where a norm had given every tensor a row of its own."""

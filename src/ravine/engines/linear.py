@@ -52,7 +52,10 @@ class _Linear(torch.autograd.Function):
         return grads[0] @ weight, rows.mT @ x.reshape(-1, x.shape[-1]), rows.sum(0)
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
+        x: Tensor = args[0]
+        weight: Tensor = args[1]
+        bias: Tensor | None = args[2]
         lanes: int = info.batch_size
         weight = weight.movedim(in_dims[1], 0) if in_dims[1] is not None else weight.expand(lanes, *weight.shape)
         if bias is not None:

@@ -28,7 +28,10 @@ class _Uniform(torch.autograd.Function):
         return None, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, seed: Tensor, like: Tensor, spatial: bool) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
+        seed: Tensor = args[0]
+        like: Tensor = args[1]
+        spatial: bool = args[2]
         shape = list(like.shape)
         if in_dims[1] is not None:
             shape.pop(in_dims[1])

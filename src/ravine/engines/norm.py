@@ -39,7 +39,7 @@ def squares(table: Table) -> NDArray[np.float64]:
     function = kernel(source(table.stored[1], len(table.stored)), reassociate=True)
     address, place = table.address, sums.ctypes.data
     threads = 1 if table.entries < SERIAL else None
-    share(lambda first, last: function(address, place, first, last, 0), table.count, threads)
+    share(lambda first, last: function(address, place, first, last, 0), table.count, threads, table.upto)
     total = np.zeros(len(table.lengths))
     np.add.at(total, table.segment, sums)
     return total

@@ -13,7 +13,7 @@ from torch import Tensor
 from ravine.emit.numba import COLUMNS, Storage
 from ravine.errors import UserError
 
-CHUNK = 1 << 14  # entries: long enough that starting one costs nothing, short enough to share among threads
+CHUNK = 1 << 17  # entries: long enough that starting one costs nothing, short enough to share among threads
 Integers: TypeAlias = NDArray[np.int64]
 
 _STORED: dict[torch.dtype, Storage] = {
@@ -46,6 +46,7 @@ class Table:
         self.chunks[:, len(arrays) + 2] = (np.cumsum(self.lengths) - self.lengths)[self.segment] + self._first
         self.address = self.chunks.ctypes.data  # of the table itself, for a kernel
         self.count = len(self.chunks)
+        self.upto = np.cumsum(self.chunks[:, len(arrays)])  # entries up to the end of each chunk
         self.entries = int(self.lengths.sum())
         for role, column in enumerate(arrays):
             self.move(role, column)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from itertools import pairwise
 from queue import SimpleQueue
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 _PIECES = 4  # a thread: enough that one which is held up does not hold up the rest
 
@@ -75,8 +77,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
 
 
-def share(work: Callable[[int, int], None], count: int, threads: int | None = None) -> None:
+def share(
+    work: Callable[[int, int], None], count: int, threads: int | None = None, upto: NDArray[np.int64] | None = None
+) -> None:
     """Call work(first, last) on parts of range(count) in ``threads`` threads, torch's number if not given.
+
+    ``upto`` is the work up to the end of each number, so that parts are of equal work.
 
     >>> seen = []
     >>> share(lambda first, last: seen.extend(range(first, last)), 5, threads=1)
@@ -89,5 +95,9 @@ def share(work: Callable[[int, int], None], count: int, threads: int | None = No
             work(0, count)
         return
     pieces = min(threads * _PIECES, count)
-    edges = [count * i // pieces for i in range(pieces + 1)]
-    _pool.call(_Job(work, list(pairwise(edges))[::-1]), threads - 1)
+    if upto is None:
+        edges = [count * i // pieces for i in range(pieces + 1)]
+    else:
+        inner = np.searchsorted(upto, upto[-1] * np.arange(1, pieces) / pieces)
+        edges = [0, *inner.tolist(), count]
+    _pool.call(_Job(work, [(a, b) for a, b in pairwise(edges) if a < b][::-1]), threads - 1)

@@ -142,7 +142,7 @@ class RuleOptimizer(Optimizer, ABC):
         gradients = self._gradients(found)
         sizes = None
         if self.nonfinite != "ignore" and not any(g.is_meta for g in gradients):
-            checked = finite(gradients, self.nonfinite, lambda i: self._label(*found[i][:2]))
+            checked = finite(gradients, self.nonfinite, lambda i: self._label(*found[i][:2]), self._stepper.norms)
             if checked is None:
                 return []
             gradients, sizes = checked

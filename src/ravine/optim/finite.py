@@ -21,14 +21,17 @@ class NonFiniteGradient(UserError):
 
 
 def finite(
-    gradients: Sequence[Tensor], policy: Policy, name: Callable[[int], str]
+    gradients: Sequence[Tensor],
+    policy: Policy,
+    name: Callable[[int], str],
+    measure: Callable[[Sequence[Tensor]], list[float]] = norms,
 ) -> tuple[Sequence[Tensor], list[float]] | None:
     """The gradients to step with and their norms; None where the step is to be skipped.
 
     The norms decide first, since they cost one read and a clip wants them too; an overflowing norm of finite numbers
-    is found out by looking again.
+    is found out by looking again. ``measure`` gives the norms.
     """
-    sizes = norms(gradients)
+    sizes = measure(gradients)
     bad = [i for i, size in enumerate(sizes) if not math.isfinite(size) and not _all_finite(gradients[i])]
     if not bad or policy == "ignore":
         return gradients, sizes

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import increment_version
 
 from ravine.engines import eager
 from ravine.errors import UserError
@@ -25,6 +25,7 @@ ENGINES: tuple[Engine, ...] = ("auto", "kernel", "eager")
 Form: TypeAlias = tuple[type[Rule], ...]  # a rule without its values: what a kernel is made from
 READ = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 PLAIN = (Tensor, nn.Parameter)
+MANY = 1 << 16  # entries; below, torch starts sooner than a table is written
 
 
 @dataclass(slots=True)
@@ -66,12 +67,32 @@ class Stepper:
                 f"{rest[0].g.layout}: it serves dense CPU tensors of floating point; use engine='auto'"
             )
         for form, group in launches.items():
-            self._launch(form, group)
+            try:
+                self._launch(form, group)
+            except (UserError, ImportError) as error:  # raised where the kernel is made, before anything changes
+                self._do_without(form, error)
+                rest += group
         for item in rest:
             eager.apply(item.rule, item.w, item.g, item.state, item.t, item.facts, track=item.track)
 
+    def norms(self, gradients: Sequence[Tensor]) -> list[float]:
+        """`eager.norms`; of many numbers by the kernels' own threads, which wait for nobody as torch's may."""
+        plain = all(type(g) in PLAIN and g.layout is torch.strided and g.device.type == "cpu" for g in gradients)
+        if self.engine == "eager" or not plain or sum(g.numel() for g in gradients) < MANY:
+            return eager.norms(gradients)
+        if not all(g.dtype in READ and g.dtype == gradients[0].dtype and is_gapless(g) for g in gradients):
+            return eager.norms(gradients)
+        try:
+            from ravine.engines.norm import squares
+            from ravine.engines.table import Table
+
+            both = [gradients, gradients]  # a table's roles begin with weights and gradients
+            return [math.sqrt(x) for x in squares(Table(both, np.zeros(len(gradients), dtype=np.int64)))]
+        except ImportError:
+            return eager.norms(gradients)
+
     def _kernel(self, form: Form, rule: Rule) -> KernelStep | None:
-        """The kernel of that form of rule; None, with one warning, where this machine cannot make kernels."""
+        """The kernel of that form of rule, which must see one number at a time; None where there is none."""
         if form not in self._kernels:
             self._kernels[form] = None
             if all(part.scope == "entry" for part in form):
@@ -80,8 +101,16 @@ class Stepper:
 
                     self._kernels[form] = KernelStep(rule)
                 except ImportError as error:
-                    warnings.warn(f"kernels need Numba ({error}): plain torch steps instead", RuntimeWarning, 2)
+                    self._do_without(form, error)
         return self._kernels[form]
+
+    def _do_without(self, form: Form, error: Exception) -> None:
+        """Plain torch takes this rule's steps from now on; a machine without a compiler is worth one warning."""
+        self._kernels[form] = None
+        if self.engine == "kernel":
+            raise error
+        if isinstance(error, ImportError):
+            warnings.warn(f"kernels need Numba ({error}): plain torch steps instead", RuntimeWarning, stacklevel=2)
 
     def _launch(self, form: Form, items: Sequence[Item]) -> None:
         kernel = self._kernels[form]
@@ -111,11 +140,10 @@ class Stepper:
             given,
             rows=places if len(sources) > 1 else None,
         )
-        increment_version(homes)
-        for item, place in zip(items, places, strict=True):
-            for name in scalars:
-                column = new[name]
-                item.state[name] = float(column[place] if getattr(column, "ndim", 0) else column)
+        for name in scalars:
+            column = np.ravel(cast(dict[str, Any], new)[name])
+            for item, place in zip(items, places, strict=True):
+                item.state[name] = float(column[place if column.size > 1 else 0])
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
@@ -57,9 +57,12 @@ def choose(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, cl
 
 
 def refused(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, clock: Clock) -> str:
-    """Why this model cannot run as lanes, in a clause; empty if it can."""
+    """Why this model cannot run as lanes, in a clause; empty if it can.
+
+    Tried with two seeds, since lanes that see the same samples may pass where those of the finals would not.
+    """
     try:
-        trial = Lanes(model, loss, list(lanes[:2]), together=True)
+        trial = Lanes(model, loss, [lanes[0], replace(lanes[-1], seed=lanes[0].seed + 1)], together=True)
         trial.step(problem.train, Batches(clock).at(trial.seeds, 0), 0.0)
         trial.predict(problem.valid.x[:2])
     except (RuntimeError, ValueError, NotImplementedError, TypeError, IndexError) as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from ravine.engines.lane import Lane, Model
 from ravine.losses import loss_of
 from ravine.problems.problem import Problem
+from ravine.race.moment import Moment, Phase, moment_of
 from ravine.race.plan import Plan, choose
 from ravine.race.ranking import best_by_rule, ranking
 from ravine.race.setup import Setup
@@ -25,21 +25,6 @@ from ravine.training import checkpoint
 from ravine.training.interrupt import Request, stop_on_request
 from ravine.training.loop import evaluate_model
 from ravine.training.track import Candidate, Run, Track
-
-Phase: TypeAlias = Literal["pilot", "rungs", "finals", "test", "done"]
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What there is to see of a race at one time."""
-
-    phase: Phase
-    rung: int
-    lanes: int  # still open
-    diverged: int
-    done: float  # share of the work, 0 to 1
-    seconds: float
-    best: Run | None
 
 
 class Race:
@@ -90,6 +75,10 @@ class Race:
                 yield from self._phases()
         except KeyboardInterrupt:
             self.interrupted = True
+
+    def stop(self) -> None:
+        """Ask a race that runs to stop at the next point of measurement, as Ctrl-C does."""
+        self._request.made = True
 
     def _phases(self) -> Iterator[Moment]:
         if self.phase == "pilot":
@@ -206,18 +195,11 @@ class Race:
         return self.model.lane(candidate.rule, candidate.bound(self.clock.epochs), seed)
 
     def _moment(self, done: float) -> Moment:
-        stage = [run for run in self.runs if run.stage != "rung" or self.phase == "rungs"]
-        now = [run for run in stage if self.phase != "rungs" or run.rung == self.rung]
-        scored = [run for run in now if run.score < float("inf")]
-        best = min(scored, key=lambda run: run.score, default=None)
-        lost = sum(bool(run.diverged) for run in self.runs)
-        open_lanes = sum(not run.diverged for run in now)
-        return Moment(self.phase, self.rung, open_lanes, lost, min(done, 1.0), self.seconds, best)
+        return moment_of(self.phase, self.rung, self.runs, done, self.seconds)
 
     def _save(self, at_once: bool = False) -> None:
         """Write a checkpoint, so seldom that it costs less than a twentieth of the time."""
-        waited = time.monotonic() - self._saved
-        if self.folder is None or not (at_once or waited > max(10.0, 20 * self._saving)):
+        if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
             return
         begin = time.monotonic()
         if self._track:

@@ -39,7 +39,7 @@ def minimum(x: Array, y: Array) -> Array:
 
 
 def where(condition: Array, x: Array, y: Array) -> Array:
-    """x where the condition holds, else y; the condition is of host numbers, or made by comparing arrays."""
+    """Give x where the condition holds, else y; the condition is of host numbers, or made by comparing arrays."""
     if isinstance(condition, bool):
         return x if condition else y
     return condition.where(x, y) if hasattr(condition, "host") else x.where(condition, y)

@@ -32,7 +32,8 @@ def rule_from_spec(spec: Mapping[str, Any]) -> Rule:
         name = outer.get("name", "")
         if name not in known:
             raise unknown("combinator", name, known)
-        made = known[name](rule)
+        kind: Any = known[name]  # a combinator's constructor takes the rule first
+        made = kind(rule)
         given = _numbers(outer)
         for field in given:
             if field not in hypers(known[name]):
@@ -56,7 +57,7 @@ def rule_to_spec(rule: Rule) -> dict[str, Any]:
     while isinstance(rule, Combinator):
         outside.append({"name": names[type(rule)], **_own(rule)})
         rule = rule.rule
-    spec = {"name": name_of(rule), **_own(rule)}
+    spec: dict[str, Any] = {"name": name_of(rule), **_own(rule)}
     if outside:
         spec["with"] = outside[::-1]
     return spec

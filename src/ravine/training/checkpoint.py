@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ from ravine.training.track import Candidate, Run
 
 FORMAT = 1
 MANIFEST = "state.json"
+SELDOM = 10.0  # seconds between two checkpoints at least; also twenty times what one takes
+
+
+def due(saved: float, saving: float) -> bool:
+    """Whether it is time for a checkpoint, when the last one was made at ``saved`` and took ``saving`` seconds."""
+    return time.monotonic() - saved > max(SELDOM, 20 * saving)
 
 
 def save(folder: Path, facts: Mapping[str, Any], runs: Sequence[Run]) -> None:

@@ -74,8 +74,7 @@ class Training:
         return 0 < self.recipe.patience <= since
 
     def _save(self, track: Track, at_once: bool = False) -> None:
-        waited = time.monotonic() - self._saved
-        if self.folder is None or not (at_once or waited > max(10.0, 20 * self._saving)):
+        if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
             return
         begin = time.monotonic()
         track.sync()
