@@ -108,6 +108,11 @@ class Processes:
             pipe.recv()
         return (time.perf_counter() - begin) / (STEPS * len(peers.TORCH) * len(self.pipes))
 
+    def close(self) -> None:
+        """Let the workers end."""
+        for pipe in self.pipes:
+            pipe.send(False)
+
 
 def main() -> None:
     given = common.arguments(__doc__ or "", lanes=64, rounds=15, threads=2)
@@ -119,6 +124,7 @@ def main() -> None:
         f"torch, {given.threads} processes": workers,
     }
     seen = common.interleaved(ways, given.rounds)
+    workers.close()
     own, *others = seen
     peak = common.sgemm_peak()
     for name, times in seen.items():
