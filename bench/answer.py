@@ -25,8 +25,8 @@ def one(side: str, seed: int, trials: int) -> dict[str, Any]:
     from ravine.api import race
     from ravine.models import model_factory
     from ravine.problems import load
-    from ravine.race.setup import Setup
-    from ravine.race.spec import RaceSpec
+    from ravine.racing.setup import Setup
+    from ravine.racing.spec import RaceSpec
 
     problem = load("digits")
     if side == OWN:
@@ -34,7 +34,8 @@ def one(side: str, seed: int, trials: int) -> dict[str, Any]:
         outcome = race(problem, budget=trials, seed=seed, progress=False)
         spent, row = time.perf_counter() - begin, outcome.result.ranking[0]
         steps = outcome.result.cost.lane_steps
-        return {"seconds": spent, "rule": row.rule, "lr": row.hypers["lr"], "losses": row.valid_loss.values, "steps": steps}
+        winner = {"rule": row.rule, "lr": row.hypers["lr"], "losses": row.valid_loss.values}
+        return {"seconds": spent, **winner, "steps": steps}
     import optuna_search
 
     setup = Setup.of(RaceSpec(problem="digits", budget=trials, seed=seed), problem)
@@ -68,13 +69,14 @@ def main() -> None:
     for side, row in figures.items():
         name = side if side == OWN else f"Optuna, {side}"
         print(f"{name:18} {row['seconds']:6.1f} s  loss {shown(row['loss'])}", end="")
-        print("" if side == OWN else f"  ravine: {row['ratio']} faster, its loss minus this one's {shown(row['difference'])}")
+        against = f"  ravine: {row['ratio']} faster, its loss minus this one's {shown(row['difference'])}"
+        print("" if side == OWN else against)
     common.finish({"runs": seen, "figures": figures}, given.json)
 
 
 def summary(found: list[dict[str, Any]], own: list[dict[str, Any]]) -> dict[str, Any]:
     """Median time, time ratio to ravine's, and mean validation loss over repetitions, all with intervals."""
-    from ravine.race.statistics import interval, paired
+    from ravine.racing.statistics import interval, paired
 
     times, own_times = ([one["seconds"] for one in every] for every in (found, own))
     losses, own_losses = ([mean(one["losses"]) for one in every] for every in (found, own))

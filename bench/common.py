@@ -1,4 +1,4 @@
-"""The protocol that every benchmark shares: ways interleaved round by round, ratios with intervals, the machine's limits.
+"""The protocol that every benchmark shares: ways interleaved by rounds, ratios with intervals, the machine's limits.
 
 Times of two runs of a program are not comparable, ratios of ways that took turns within one run are. Each benchmark
 prints the machine's streaming bandwidth and product speed beside its figures, and the versions they were made with.
@@ -82,14 +82,14 @@ def streaming_bandwidth(entries: int = 1 << 25, times: int = 8) -> float:
     """The fastest pass that reads four float32 arrays and writes three, as Adam must, in GB/s, with torch's threads."""
     import numba
 
-    @numba.njit(nogil=True, fastmath=True)
-    def stream(w: Any, g: Any, m: Any, v: Any) -> None:
+    def pass_over(w: Any, g: Any, m: Any, v: Any) -> None:
         for i in range(len(w)):
             x = g[i]
             m[i] = m[i] + x
             v[i] = v[i] - x
             w[i] = w[i] * x
 
+    stream: Any = numba.njit(nogil=True, fastmath=True)(pass_over)
     arrays = [np.ones(entries, dtype=np.float32) for _ in range(4)]
     threads = torch.get_num_threads()
     parts = list(zip(*(np.array_split(array, threads) for array in arrays), strict=True))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,7 +28,7 @@ from ravine.schedules import Cosine
 
 SIZES, BATCH, SAMPLES, EPOCHS = [64, 128, 128, 10], 64, 1024, 30
 STEPS = 10  # of each run in a round
-FORWARD = 2 * BATCH * sum(a * b for a, b in zip(SIZES, SIZES[1:], strict=False))
+FORWARD = 2 * BATCH * sum(a * b for a, b in pairwise(SIZES))
 OPERATIONS = 3 * FORWARD - 2 * BATCH * SIZES[0] * SIZES[1]  # no gradient flows to the inputs
 
 Configuration = tuple[str, float]  # a rule and its learning rate

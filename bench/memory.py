@@ -143,14 +143,16 @@ def main() -> None:
     shape = (given.lanes, given.width, given.batch)
     needed = Scene(shape).needed()
     total = sum(needed.values())
-    print("needed " + "  ".join(f"{name} {size / 1e6:.0f} MB" for name, size in needed.items()) + f"  = {total / 1e6:.0f} MB")
+    parts = "  ".join(f"{name} {size / 1e6:.0f} MB" for name, size in needed.items())
+    print(f"needed {parts}  = {total / 1e6:.0f} MB")
     figures: dict[str, float] = {}
     for work in SCENES:
         with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
             peak = fresh.submit(measured, work.__name__, shape).result()
         figures[work.__name__] = peak / total
         verdict = "" if peak <= LIMIT * total else f"  over {LIMIT}"
-        print(f"{work.__name__.replace('_', ' '):24} {peak / 1e6:6.0f} MB  {peak / total:.2f} of what is needed{verdict}")
+        name = work.__name__.replace("_", " ")
+        print(f"{name:24} {peak / 1e6:6.0f} MB  {peak / total:.2f} of what is needed{verdict}")
     common.finish({"shape": shape, "needed": needed, "ratio": figures}, given.json)
 
 

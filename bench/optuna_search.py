@@ -17,6 +17,7 @@ from typing import Any
 import optuna
 import peers
 import torch
+from optuna.storages.journal import JournalFileBackend
 from torch import nn
 from torch.nn import functional
 
@@ -116,13 +117,26 @@ def _in_processes(task: Task) -> tuple[dict[str, Any], list[float]]:
         for worker in workers:
             worker.join()
         rule, lr = _winner(_shared(task, journal, 0))
-    with context.Pool(CORES) as pool:
-        return {"rule": rule, "lr": lr}, pool.starmap(task.train, [(rule, lr, seed) for seed in task.fresh], chunksize=1)
+    with context.Pool(CORES, _take, (task, rule, lr)) as pool:
+        return {"rule": rule, "lr": lr}, pool.map(_again, task.fresh, chunksize=1)
 
 
 def _shared(task: Task, journal: str, worker: int) -> optuna.Study:
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(journal))
+    storage = optuna.storages.JournalStorage(JournalFileBackend(journal))
     return _study(task, storage, worker)
+
+
+_winning: Any = None  # (task, rule, lr), in a worker
+
+
+def _take(*winning: Any) -> None:
+    global _winning
+    _winning = winning
+
+
+def _again(seed: int) -> float:
+    task, rule, lr = _winning
+    return task.train(rule, lr, seed)
 
 
 def _work(task: Task, journal: str, worker: int) -> None:

@@ -25,9 +25,7 @@ set_seed(0)
 starts = torch.randint(32, (256, 1))
 tokens = (starts + 3 * torch.arange(16)) % 32  # each row counts in threes: something to learn
 data = [{"input_ids": row, "labels": row} for row in tokens]
-config = GPT2Config(
-    vocab_size=32, n_positions=16, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0, loss_type="ForCausalLM"
-)
+config = GPT2Config(vocab_size=32, n_positions=16, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
 with tempfile.TemporaryDirectory() as folder:
     arguments = TrainingArguments(
         folder,

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
 from ravine.cli import app, main
 from ravine.store import Store
+from tests.mistakes import MISTAKES
 
 COMMANDS = ("race", "train", "rules", "runs", "show", "report", "export", "prove")
 QUICK = ("--epochs", "2", "--rules", "adam,sgd", "--budget", "6", "--seeds", "2", "--model", "mlp:8", "--lanes", "64")
@@ -29,7 +25,7 @@ SCRIPT = [sys.executable, "-c", "from ravine.cli import main; main()"]
 
 
 @pytest.fixture(autouse=True)
-def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -41,7 +37,7 @@ def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyrigh
 
 def call(*arguments: str) -> int:
     """The exit code of `ravine ...`."""
-    before = sys.argv
+    before, handler = sys.argv, signal.getsignal(signal.SIGTERM)
     sys.argv = ["ravine", *arguments]
     try:
         main()
@@ -49,166 +45,12 @@ def call(*arguments: str) -> int:
         return int(end.code or 0)
     finally:
         sys.argv = before
+        signal.signal(signal.SIGTERM, handler)
     raise AssertionError("main did not say how it ended")
 
 
 def listing(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def table(rows: str) -> Callable[[], None]:
-    return lambda: Path("my.csv").write_text(rows) and None
-
-
-def npz() -> None:
-    np.savez("d.npz", x=np.random.default_rng(0).normal(size=(60, 3)), y=np.arange(60) % 2)
-
-
-def cut_npz() -> None:
-    npz()
-    Path("d.npz").write_bytes(Path("d.npz").read_bytes()[:200])
-
-
-def cut_parquet() -> None:
-    pl.DataFrame({"a": range(50), "b": range(50)}).write_parquet("d.parquet")
-    Path("d.parquet").write_bytes(Path("d.parquet").read_bytes()[:90])
-
-
-def cut_idx() -> None:
-    folder = Path(os.environ["RAVINE_DATA"])
-    folder.mkdir(parents=True)
-    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
-        (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(b"\x00\x00\x08\x03\x00"))
-
-
-def images() -> None:
-    for place, size in enumerate((8, 8, 9, 8)):
-        folder = Path("pictures") / ("cat" if place % 2 else "dog")
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (size, size), (place, 9, 9)).save(folder / f"{place}.png")
-
-
-def module(body: str) -> Callable[[], None]:
-    return lambda: Path("mycode.py").write_text(body) and None
-
-
-def recipe(text: str) -> Callable[[], None]:
-    return lambda: Path("r.toml").write_text(text) and None
-
-
-def store(kind: str) -> Callable[[], None]:
-    def make() -> None:
-        if kind == "text":
-            Path("s.db").write_text("this is no database at all")
-        elif kind == "version":
-            with Store("s.db"):
-                pass
-            connection = sqlite3.connect("s.db")
-            connection.execute("PRAGMA user_version = 99")
-            connection.close()
-        else:
-            connection = sqlite3.connect("s.db")
-            connection.execute("CREATE TABLE theirs (a)")
-            connection.close()
-
-    return make
-
-
-ROWS = "a,b,price\n" + "".join(f"{i},{i % 7},{i % 5}.5\n" for i in range(40))
-NET = "import torch\nfrom torch import nn\nx = torch.randn(80, 3)\ny = (x[:, 0] > 0).long()\n"
-MISTAKES: dict[str, tuple[Callable[[], None] | None, str, str]] = {
-    "problem": (None, "race digts", "did you mean 'digits'"),
-    "nothing": (None, "race", "what should race"),
-    "rule": (None, "race wine --rules adm", "did you mean 'adam'"),
-    "no rule": (None, "race wine --rules ,", "--rules"),
-    "rule to print": (None, "rules nadm", "did you mean 'nadam'"),
-    "model": (None, "race wine --model mpl:8", "did you mean 'mlp'"),
-    "model of images": (None, "race wine --model cnn:8", "needs images"),
-    "model sizes": (None, "race wine --model mlp:0", "widths must be 1 or more"),
-    "no own model": (None, "race wine --model own", "brings no model"),
-    "activation": (None, "race wine --activation rele", "did you mean 'relu'"),
-    "option": (None, "race wine --epoch 3", "--epochs"),
-    "command": (None, "rase wine", "race"),
-    "epochs": (None, "race wine --epochs 0", "greater than or equal to 1"),
-    "seed": (None, "race wine --seed one", "valid integer"),
-    "batch": (None, "race wine --batch 4000", "more than the 10"),
-    "budget": (None, "race wine --budget many", "number of configurations"),
-    "budget of none": (None, "race wine --budget 0", "number of configurations"),
-    "small budget": (None, "race wine --budget 3", "too small for"),
-    "huge budget": (None, "race wine --budget 1000000000", "at most"),
-    "range": (None, "race wine --over lr=1", "write it as lr="),
-    "range upside down": (None, "race wine --over lr=1..0.1", "low end must lie below"),
-    "range out of bounds": (None, "race wine --rules adam --over beta1=0.5..1.5", "beta1 must lie in [0, 1)"),
-    "range of nothing": (None, "race wine --over rate=0.1..1", "unknown hyperparameter"),
-    "schedule": (None, "race wine --over schedule=cosin", "did you mean 'cosine'"),
-    "combinator": (None, "race wine --with clip=1", "unknown combinator"),
-    "combinator's value": (None, "race wine --with clip-global-norm=-1", "clip must lie in"),
-    "loss": (None, "race wine --loss mse", "does not fit wine"),
-    "loss of numbers": (None, "race diabetes --loss cross_entropy", "does not fit diabetes"),
-    "unknown loss": (None, "race wine --loss cross_entropi", "did you mean 'cross_entropy'"),
-    "target of a name": (None, "race wine --target a", "leave it out"),
-    "no file": (None, "race nowhere.csv --target a", "no such file"),
-    "no target": (table(ROWS), "race my.csv", "target"),
-    "another target": (table(ROWS), "race my.csv --target prise", "did you mean 'price'"),
-    "empty table": (table(""), "race my.csv --target price", "empty"),
-    "one row": (table("a,price\n1,2\n"), "race my.csv --target price", "row"),
-    "constant target": (table("a,price\n" + "1,2\n2,2\n" * 20), "race my.csv --target price", "2"),
-    "gaps in the target": (table("a,price\n" + "1,2\n2,\n3,5\n" * 9), "race my.csv --target price", "price"),
-    "only text": (
-        table("a,price\n" + "".join(f"text number {i},{i}.5\n" for i in range(40))),
-        "race my.csv --target price",
-        "text",
-    ),
-    "damaged npz": (cut_npz, "race d.npz", "d.npz"),
-    "damaged parquet": (cut_parquet, "race d.parquet --target b", "d.parquet"),
-    "damaged idx": (cut_idx, "race mnist", "ubyte"),
-    "sizes of images": (images, "race pictures", "8x8"),
-    "no module": (None, "race nomod:problem", "no module nomod"),
-    "no function": (module("def problem(): pass\n"), "race mycode:problme", "did you mean 'problem'"),
-    "raising module": (module("def problem():\n    raise ValueError('mine')\n"), "race mycode:problem", "mine"),
-    "raising model": (
-        module(NET + "def problem():\n    return {'data': (x, y), 'model': lambda: nn.Linear(3, width)}\n"),
-        "race mycode:problem",
-        "name 'width' is not defined",
-    ),
-    "no model": (
-        module(NET + "def problem(): return {'data': (x, y), 'model': lambda: 3}\n"),
-        "race mycode:problem",
-        "give a function that makes a torch.nn.Module",
-    ),
-    "other width": (
-        module(NET + "def problem(): return {'data': (x, y), 'model': lambda: nn.Linear(3, 5)}\n"),
-        "race mycode:problem",
-        "needed is (2, 2)",
-    ),
-    "raising loss": (
-        module(
-            NET + "def loss(out, y): return out - y\n"
-            "def problem(): return {'data': (x, y), 'model': lambda: nn.Linear(3, 2), 'loss': loss}\n"
-        ),
-        "race mycode:problem",
-        "loss loss of outputs (2, 2)",
-    ),
-    "recipe's key": (recipe('problem = "wine"\nepoch = 3\n'), "train r.toml", "did you mean 'epochs'"),
-    "recipe's rule": (recipe('problem = "wine"\n[rule]\nname = "adm"\n'), "train r.toml", "did you mean 'adam'"),
-    "recipe's bounds": (recipe('problem = "wine"\n[rule]\nname = "adam"\nbeta2 = 1.0\n'), "train r.toml", "[0, 1)"),
-    "damaged recipe": (recipe("problem = \n"), "train r.toml", "not valid TOML"),
-    "no recipe": (None, "train r.toml", "no such file"),
-    "resume without a folder": (recipe('problem = "wine"\n'), "train r.toml --resume", "--out"),
-    "resume from nothing": (recipe('problem = "wine"\n'), "train r.toml --out none --resume", "no checkpoint is there"),
-    "resume no race": (None, "race --resume none", "no checkpoint is there"),
-    "resume where none is": (None, "race --resume", "no interrupted race"),
-    "out is a file": (table(ROWS), "race wine --out my.csv", "is a file, not a folder"),
-    "run's out is a file": (recipe('problem = "wine"\n'), "train r.toml --out r.toml", "is a file, not a folder"),
-    "no database": (store("text"), "race wine --store s.db", "not a database"),
-    "another's database": (store("other"), "race wine --store s.db", "another program"),
-    "another version": (store("version"), "race wine --store s.db", "newer ravine"),
-    "store of another kind": (None, "race wine --store mysql://u@h/n", "not supported"),
-    "empty store": (None, "show race-digits-7f3a", "nothing is kept yet"),
-    "report of nothing": (None, "report race-digits-7f3a", "nothing is kept yet"),
-    "export to no table": (store("version"), "export a b.xlsx --store s.db", "newer ravine"),
-    "proof of no steps": (None, "prove --steps 0", "greater than or equal to 1"),
-}
 
 
 @pytest.mark.parametrize("case", MISTAKES)
@@ -269,7 +111,11 @@ def test_importing_ravine_loads_nothing() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script(shell: str) -> None:
-    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "_RAVINE_COMPLETE": f"source_{shell}"}
+    environment = {
+        **os.environ,
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+        "_RAVINE_COMPLETE": f"source_{shell}",
+    }
     code = "import sys; sys.argv = ['ravine']; from ravine.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "ravine" in done.stdout and "omplet" in done.stdout
@@ -343,7 +189,7 @@ def test_a_diverged_run_is_a_failed_run(capfd: pytest.CaptureFixture[str]) -> No
 
 
 def test_ctrl_c_then_resume_is_the_uninterrupted_race() -> None:
-    command = ["race", "digits", *QUICK, "--epochs", "30", "--seed", "3", "--widen"]
+    command = ["race", "wine", *QUICK, "--epochs", "60", "--batch", "32", "--seed", "3"]
     process = subprocess.Popen([*SCRIPT, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 60
     while not list(Path().glob("race-*/state.json")) and time.monotonic() < limit:
@@ -368,7 +214,9 @@ def test_ctrl_c_then_resume_is_the_uninterrupted_race() -> None:
 
 def test_two_races_at_once_lose_nothing() -> None:
     racing = [
-        subprocess.Popen([*SCRIPT, "race", "wine", *QUICK, "--seed", str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [*SCRIPT, "race", "wine", *QUICK, "--seed", str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for seed in (1, 2)
     ]
     for process in racing:

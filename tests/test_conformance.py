@@ -29,6 +29,7 @@ from tests.driving import (
 )
 from torch import Tensor
 
+from ravine.rules.adam import Adam
 from ravine.rules.rule import Combinator, Rule, hypers, scalars_of, slots_of
 from ravine.types import State
 
@@ -120,6 +121,26 @@ def test_a_rule_of_scope_entry_sees_one_number_at_a_time(name: str, rule: type[R
             part, part_new = made.update(g[pick], picked, w[pick], t)
             assert torch.equal(part, u[pick])
             assert all(torch.equal(part_new[slot], new[slot][pick]) for slot in made.slots)
+
+
+@pytest.mark.parametrize("combinator", [found for found in combinators() if found.scope != "tensor"])
+@pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 2, 3)], ids=str)
+def test_a_combinator_sees_no_more_than_its_scope(combinator: type[Combinator], shape: tuple[int, ...]) -> None:
+    made = varied_around(combinator, 0.15)
+    order = torch.tensor([4, 2, 0, 6, 1, 5, 3])
+    for g, s, w, t in visited(made, combinator.__name__, shape, torch.float32):
+        u, new = made.update(g, s, w, t)
+        for pick in (order, slice(2, 3), slice(0, 5)):
+            picked = {k: x[pick] if isinstance(x, Tensor) else x for k, x in s.items()}
+            part, part_new = made.update(g[pick], picked, w[pick], t)
+            assert torch.equal(part, u[pick])
+            assert all(torch.equal(part_new[slot], new[slot][pick]) for slot in slots_of(made))
+
+
+def varied_around(combinator: type[Combinator], u: float) -> Rule:
+    made: Any = combinator
+    own = {field: elsewhere(declared, u) for field, declared in hypers(combinator).items()}
+    return made(Adam(), **own)
 
 
 @every_rule
@@ -238,11 +259,11 @@ def below(of: type[Rule]) -> Iterator[type[Rule]]:
         yield from below(found)
 
 
-def test_combinators_keep_the_state_of_the_rule_inside() -> None:
+def test_combinators_keep_the_state_of_the_rule_inside_and_their_own() -> None:
     slope: Slope = constant(torch.ones(3), torch.ones(2, 2))
     for combinator in combinators():
         for _, rule in RULES:
             made: Any = combinator
             path = drive(made(rule()), slope, [torch.ones(3), torch.ones(2, 2)], 3)
-            assert set(made(rule()).init(torch.ones(3))) == set(rule().init(torch.ones(3)))
+            assert set(made(rule()).init(torch.ones(3))) == {*rule().init(torch.ones(3)), *combinator.slots}
             assert [w.shape for w in path[-1]] == [(3,), (2, 2)]

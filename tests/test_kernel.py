@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import subprocess
 import sys
 import threading
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.lastplace import exactly, ulps
 from torch import Tensor
 
-from ravine.emit.trace import Program, trace
+from ravine.emit.trace import trace
 from ravine.engines import native
 from ravine.engines.kernel import KernelStep
 from ravine.engines.maxnorm import limit_rows
@@ -26,9 +25,7 @@ from ravine.errors import UserError
 from ravine.rules import combine
 from ravine.rules.adam import Adam, NAdam
 from ravine.rules.descent import SGD, Momentum
-from ravine.rules.math import mix
 from ravine.rules.rule import (
-    Combinator,
     Rule,
     catalogue,
     hypers,
@@ -38,13 +35,9 @@ from ravine.rules.rule import (
     values,
     with_values,
 )
-from ravine.types import Array, Scalar, State
+from ravine.rules.spec import combinators
 
-COMBINATORS: list[Any] = [
-    found
-    for _, found in inspect.getmembers(combine, inspect.isclass)
-    if issubclass(found, Combinator) and found is not Combinator
-]
+COMBINATORS: list[Any] = list(combinators().values())
 
 
 def clash(outer: Any, rule: Rule) -> bool:
@@ -86,47 +79,6 @@ class Run:
 def randoms(shapes: list[Any], dtype: torch.dtype = torch.float32, seed: int = 1) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype) for shape in shapes]
-
-
-Wide = Any  # an array of NumPy's longest float
-
-
-def exactly(program: Program, inputs: dict[str, Any]) -> list[tuple[Wide, Wide]]:
-    """Each operation's result, and its size if no sum had cancelled: what a last place is measured by."""
-    results: list[tuple[Wide, Wide]] = []
-    for index, op in enumerate(program.ops):
-        if op.host:
-            (value,) = program.evaluate(inputs, (index,))
-            results.append((np.longdouble(value), abs(np.longdouble(value))))
-        elif not op.args:
-            value = inputs[op.name or op.kind].numpy().astype(np.longdouble)
-            results.append((value, abs(value)))
-        else:
-            results.append(_apply(op.kind, [results[arg] for arg in op.args]))
-    return results
-
-
-def _apply(kind: str, args: list[tuple[Wide, Wide]]) -> tuple[Wide, Wide]:
-    (x, size), (y, other) = args[0], args[-1]
-    if kind in ("add", "sub"):
-        return (x + y if kind == "add" else x - y), size + other
-    if kind == "mul":
-        return x * y, size * other
-    if kind == "div":
-        return x / y, size / abs(y) * (other / abs(y))
-    if kind == "sqrt":
-        return np.sqrt(x), np.sqrt(x) * np.where(x > 0, size / np.where(x > 0, x, 1), 1)
-    if kind == "max":
-        return np.maximum(x, y), np.maximum(size, other)
-    return {"neg": -x, "abs": abs(x)}[kind], size
-
-
-def ulps(found: Tensor, right: tuple[Wide, Wide]) -> float:
-    """The largest error in units of the last place."""
-    value, size = right
-    unit = np.spacing(np.broadcast_to(size, tuple(found.shape)).astype(found.numpy().dtype))
-    error = abs(found.numpy().astype(np.longdouble) - value) / unit
-    return float(np.max(error, initial=0.0))
 
 
 @pytest.mark.parametrize("rule", EVERY_RULE, ids=label)
@@ -397,24 +349,9 @@ def test_a_cache_that_cannot_be_written_costs_one_warning(tmp_path: Path, monkey
     assert len(seen) == 1 and "cannot be written" in str(seen[0].message)
 
 
-@final
-@dataclass(frozen=True)
-class Averaged(Combinator):
-    """A running mean of the weights beside any rule, as one more slot."""
-
-    rule: Rule
-    slots = ("average",)
-
-    def init(self, w: Array) -> State:
-        return {**self.rule.init(w), "average": w.clone()}
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        u, new = self.rule.update(g, s, w, t)
-        return u, {**new, "average": mix(s["average"], w + u, 0.9)}
-
-
 def test_an_average_of_the_weights_is_written_in_the_same_pass() -> None:
-    run, plain = Run(Averaged(NAdam()), randoms(SHAPES)), Run(NAdam(), randoms(SHAPES))
+    rule = combine.Averaged(NAdam(), 0.9)
+    run, plain = Run(rule, randoms(SHAPES)), Run(NAdam(), randoms(SHAPES))
     means = [w.double() for w in plain.weights]
     for _ in range(3):
         gradients = run.gradients()
@@ -458,6 +395,55 @@ def test_rows_longer_than_the_limit_are_shortened_and_the_others_untouched(dtype
     untouched = torch.arange(shape[0]) != 1
     assert after[untouched].equal(before[untouched])
     assert torch.allclose(after[1].double(), before[1].double() * (2.0 / norms[1]), rtol=2 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("outer", [combine.ClipGlobalNorm, combine.CoupledDecay], ids=lambda outer: outer.__name__)
+def test_a_max_norm_in_the_same_step_leaves_what_it_does_not_limit_as_the_rule_alone_does(outer: Any) -> None:
+    shapes = [(3, 4), (5,), (2, 3, 2, 2), ()]
+    run, plain = (
+        Run(outer(combine.MaxNorm(Adam(lr=0.5), 2.5)), randoms(shapes)),
+        Run(outer(Adam(lr=0.5)), randoms(shapes)),
+    )
+    for _ in range(3):
+        gradients = run.gradients()
+        run.weights = [w.clone() for w in plain.weights]  # lies elsewhere at every step
+        run.step(gradients)
+        plain.step(gradients)
+        limited = 0
+        for shape, got, free in zip(shapes, run.weights, plain.weights, strict=True):
+            long = free.flatten(1).norm(dim=1) > 2.5 if len(shape) > 1 else torch.zeros(shape, dtype=torch.bool)
+            limited += int(long.sum())
+            assert got[~long].equal(free[~long])
+            assert len(shape) < 2 or torch.allclose(got[long].flatten(1).norm(dim=1), torch.tensor(2.5))
+        assert limited
+
+
+@pytest.mark.parametrize("lanes", [0, 3])
+def test_a_max_norm_has_a_limit_of_its_own_in_each_group_and_lane(lanes: int) -> None:
+    weights = [10 * w for w in randoms([(3, 4, 5), (3, 6)])]
+    step, limits = KernelStep(combine.MaxNorm(SGD())), np.array([1.0, 2.0, 3.0])
+    given = {"lr": 0.0, "max_norm": limits, "t": 1}
+    step.step(weights, weights, {}, given, rows=None if lanes else [2, 1], lanes=lanes)
+    norms = [weights[0].flatten(2).norm(dim=2) if lanes else weights[0].flatten(1).norm(dim=1), weights[1].norm(dim=1)]
+    if lanes:
+        assert torch.allclose(norms[0], torch.tensor(limits, dtype=torch.float32)[:, None]) and bool(
+            (norms[1] > 3).all()
+        )
+    else:
+        assert torch.allclose(norms[0], torch.tensor(3.0)) and torch.allclose(norms[1], torch.tensor(2.0))
+
+
+@pytest.mark.parametrize("order", ["channels_last", "transposed", "gaps"])
+def test_rows_are_limited_in_any_order_of_memory(order: str) -> None:
+    plain = randoms([(4, 3, 2, 2)])[0]
+    other = {
+        "channels_last": lambda: plain.clone(memory_format=torch.channels_last),
+        "transposed": lambda: plain.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0),
+        "gaps": lambda: torch.zeros(4, 3, 2, 4)[..., ::2].copy_(plain),
+    }[order]()
+    limit_rows(plain, 1.0)
+    limit_rows(other, 1.0)
+    assert torch.allclose(plain, other, rtol=1e-6)
 
 
 def test_max_norm_refuses_what_has_no_rows() -> None:

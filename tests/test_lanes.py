@@ -19,9 +19,9 @@ from ravine.engines.noise import KeyedDropout
 from ravine.models import mlp
 from ravine.problems import Problem, from_arrays
 from ravine.problems.problem import Part
-from ravine.race.plan import refused
-from ravine.race.race import Race
-from ravine.race.spec import RaceSpec
+from ravine.racing.plan import refused
+from ravine.racing.race import Race
+from ravine.racing.spec import RaceSpec
 from ravine.rules.rule import catalogue, make, name_of
 from ravine.rules.spec import rule_from_spec
 from ravine.schedules import Cosine, Schedule

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pytest
@@ -13,13 +12,10 @@ from ravine.errors import UserError
 from ravine.rules import combine
 from ravine.rules.adam import Adam
 from ravine.rules.descent import SGD
-from ravine.rules.rule import Combinator, Rule, catalogue, hypers, name_of
+from ravine.rules.rule import Rule, catalogue, hypers, name_of
+from ravine.rules.spec import combinators
 
-COMBINATORS: list[Any] = [
-    found
-    for _, found in inspect.getmembers(combine, inspect.isclass)
-    if issubclass(found, Combinator) and found is not Combinator
-]
+COMBINATORS: list[Any] = list(combinators().values())
 
 
 def clash(outer: Any, rule: Rule) -> bool:
@@ -99,10 +95,32 @@ def test_a_combinator_shows_what_it_does_to_the_gradient_or_the_weights(rule: Ru
     assert latex(rule)[0] == first
 
 
+@pytest.mark.parametrize(
+    ("rule", "lines"),
+    [
+        (
+            combine.MaxNorm(SGD()),
+            [r"z_t = w_{t-1} - \eta g_t", r"w_t = \frac{r}{\max(\lVert z_t \rVert_{\text{row}}, r)} z_t"],
+        ),
+        (
+            combine.Averaged(SGD()),
+            [
+                r"\mathrm{average}_0 = w_0",
+                r"w_t = w_{t-1} - \eta g_t",
+                r"\mathrm{average}_t = \kappa \mathrm{average}_{t-1} + (1 - \kappa) w_t",
+            ],
+        ),
+    ],
+)
+def test_what_happens_after_the_step_is_a_line_of_its_own(rule: Rule, lines: list[str]) -> None:
+    assert latex(rule) == lines
+
+
 @pytest.mark.parametrize("rule", EVERY_RULE, ids=label)
 def test_every_hyperparameter_occurs_and_every_line_is_mathml(rule: Rule) -> None:
     lines = latex(rule)
-    assert lines[-1].startswith("w_t = w_{t-1}")
+    assert sum(line.startswith("w_t = ") for line in lines) == 1
+    assert lines[-1].startswith("w_t = w_{t-1}") or isinstance(rule, combine.Averaged | combine.MaxNorm)
     for name, declared in hypers(rule).items():
         assert any(declared.symbol in line for line in lines), name
     for line in lines:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.driving import RULES, Noisy, code_names, combinators, drive, elsewhere, normal, varied
+from tests.driving import RULES, Noisy, code_names, combinators, drive, elsewhere, normal, starts, step, varied
 from tests.oracles.loop import Memory, Oracle, Settings, Slope, Vectors, walk
 
 from ravine.rules.rule import Combinator, Rule, hypers, values
@@ -43,18 +43,50 @@ def test_rule_is_its_oracle_over_200_steps(name: str, rule: type[Rule], u: float
     assert_same_path(made, oracle_of(rule), values(made), name, 200)
 
 
-@pytest.mark.parametrize("combinator", combinators())
-@pytest.mark.parametrize(("name", "rule"), RULES)
-def test_combinator_is_its_oracle_around_every_rule(name: str, rule: type[Rule], combinator: type[Combinator]) -> None:
-    inside: Rule = rule()
-    own = {field: elsewhere(declared, 0.6) for field, declared in hypers(combinator).items()}
-    wrapped, outer, inner = oracle_of(combinator), {k: np.longdouble(v) for k, v in own.items()}, oracle_of(rule)
+def around(combinator: type[Combinator], rule: type[Rule], own: dict[str, float], kept: Memory) -> Oracle:
+    """The combinator's oracle around the rule's; it gets the shapes or a memory if the combinator declares so."""
+    wrapped, inner = oracle_of(combinator), oracle_of(rule)
+    outer: dict[str, Any] = {name: np.longdouble(value) for name, value in own.items()}
+    extra: dict[str, Any] = {"shapes": SHAPES} if combinator.scope == "row" else {}
+    extra |= {"memory": kept} if combinator.slots else {}
 
     def whole(slope: Slope, weights: Vectors, t: int, memory: Memory, h: Settings) -> Vectors:
-        return wrapped(lambda at, w: inner(at, w, t, memory, h), slope, weights, {**h, **outer})
+        return wrapped(lambda at, w: inner(at, w, t, memory, h), slope, weights, {**h, **outer}, **extra)
 
+    return whole
+
+
+@pytest.mark.parametrize("u", [0.15, 0.6], ids=["lower", "upper"])
+@pytest.mark.parametrize("combinator", combinators())
+@pytest.mark.parametrize(("name", "rule"), RULES)
+def test_combinator_is_its_oracle_around_every_rule(
+    name: str, rule: type[Rule], combinator: type[Combinator], u: float
+) -> None:
+    own = {field: elsewhere(declared, u) for field, declared in hypers(combinator).items()}
     made: Any = combinator
+    inside, whole = rule(), around(combinator, rule, own, {})
     assert_same_path(made(inside, **own), whole, values(inside), f"{combinator.__name__} {name}", 25)
+
+
+@pytest.mark.parametrize("combinator", [found for found in combinators() if found.slots])
+@pytest.mark.parametrize(("name", "rule"), RULES)
+def test_what_a_combinator_keeps_is_what_its_oracle_keeps(
+    name: str, rule: type[Rule], combinator: type[Combinator]
+) -> None:
+    own = {field: elsewhere(declared, 0.6) for field, declared in hypers(combinator).items()}
+    slope, kept = Noisy.of(name, SHAPES, 10), Memory()
+    weights = [normal(f"{name}{shape}", *shape) for shape in SHAPES]
+    made: Any = combinator
+    walk(
+        around(combinator, rule, own, kept), slope.vectors, [w.numpy().reshape(-1) for w in weights], 10, values(rule())
+    )
+    states = starts(made(rule(), **own), weights)
+    for t in range(1, 11):
+        updates, states = step(made(rule(), **own), slope.tensors, weights, states, t)
+        weights = [w + u for w, u in zip(weights, updates, strict=True)]
+    for slot in combinator.slots:
+        for state, want in zip(states, kept[slot], strict=True):
+            assert state[slot].reshape(-1).tolist() == pytest.approx([float(x) for x in want], rel=1e-12, abs=1e-14)
 
 
 def test_an_oracle_notices_a_wrong_equation() -> None:

@@ -12,6 +12,7 @@ from tests.driving import RULES, combinators
 from ravine.errors import UserError
 from ravine.rules.adam import AdamW
 from ravine.rules.combine import (
+    Averaged,
     ClipGlobalNorm,
     ClipNorm,
     ClipValue,
@@ -19,6 +20,7 @@ from ravine.rules.combine import (
     CoupledDecayFull,
     DecoupledDecay,
     IndependentDecay,
+    MaxNorm,
 )
 from ravine.rules.descent import SGD, Momentum
 from ravine.rules.rule import Hyper, Rule, check, hypers, make, resolve, with_values
@@ -85,6 +87,18 @@ def test_a_clip_by_norm_inside_a_change_of_the_gradient_names_the_cure(outer: An
 def test_a_clip_by_norm_outside_passes(inner: Any) -> None:
     assert check(ClipGlobalNorm(inner(SGD(), 0.1))) and check(ClipNorm(inner(SGD(), 0.1)))
     assert check(DecoupledDecay(ClipGlobalNorm(SGD()), 0.1)), "a decay of the update leaves the gradient alone"
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [(DecoupledDecay, Averaged), (IndependentDecay, Averaged), (MaxNorm, Averaged), (DecoupledDecay, MaxNorm)],
+)
+def test_what_acts_after_the_step_stands_outside_of_what_moves_the_weights(outer: Any, inner: Any) -> None:
+    with pytest.raises(UserError) as caught:
+        check(outer(ClipValue(inner(SGD()))))
+    why = f"would miss what {outer.__name__} does to the weights: put {inner.__name__} outside"
+    assert str(caught.value) == f"{inner.__name__} inside {outer.__name__} {why}"
+    assert check(inner(ClipValue(outer(SGD())))) and check(ClipGlobalNorm(inner(outer(SGD()))))
 
 
 def test_two_parts_with_one_hyperparameter_are_refused() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,6 @@ from ravine.rules import combine
 from ravine.rules.adam import AdamW
 from ravine.rules.math import sign, where
 from ravine.rules.rule import (
-    Combinator,
     Rule,
     catalogue,
     hyper,
@@ -27,13 +25,10 @@ from ravine.rules.rule import (
     values,
     with_values,
 )
+from ravine.rules.spec import combinators
 from ravine.types import Array, Scalar, State
 
-COMBINATORS: list[Any] = [
-    found
-    for _, found in inspect.getmembers(combine, inspect.isclass)
-    if issubclass(found, Combinator) and found is not Combinator
-]
+COMBINATORS: list[Any] = list(combinators().values())
 
 
 def clash(outer: Any, rule: Rule) -> bool:

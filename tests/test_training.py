@@ -134,7 +134,7 @@ def test_killed_at_random_times_and_resumed_is_the_uninterrupted_run(tmp_path: P
     recipe = RECIPE.model_copy(update={"epochs": 150})
     recipe.save(tmp_path / "recipe.toml")
     draw = random.Random(2)
-    killed = 0
+    killed, out = 0, ""
     for _ in range(3):
         arguments = ["train", "recipe.toml", "--out", "mine", "--json"]
         if (tmp_path / "mine" / "state.json").exists():
@@ -193,5 +193,5 @@ def test_what_belongs_to_another_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
-    with pytest.raises(UserError, match="batch 1000 is more than the 10[0-9] samples of wine"):
+    with pytest.raises(UserError, match=r"batch 1000 is more than the 10[0-9] samples of wine"):
         Training(RECIPE.model_copy(update={"batch": 1000}), load("wine"))

@@ -17,9 +17,9 @@ from ravine.errors import UserError
 from ravine.models import probe
 from ravine.problems import from_anything
 from ravine.problems.problem import Problem
-from ravine.race.outcome import result_of, winner_recipe
-from ravine.race.race import Race
-from ravine.race.spec import RaceSpec
+from ravine.racing.outcome import result_of, winner_recipe
+from ravine.racing.race import Race
+from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe
 from ravine.results import RaceResult
 from ravine.training import checkpoint

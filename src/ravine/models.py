@@ -33,9 +33,7 @@ WORDS = {
 }
 
 
-def model_factory(
-    word: str, shape: Sequence[int], outputs: int, activation: str = "relu"
-) -> Callable[[], nn.Module]:
+def model_factory(word: str, shape: Sequence[int], outputs: int, activation: str = "relu") -> Callable[[], nn.Module]:
     """A factory of the model that the word names, for samples of ``shape`` and ``outputs`` outputs.
 
     Raises a `UserError` for an unknown word or activation, and for a CNN on data that are not images.
@@ -129,15 +127,16 @@ def probe(model: Callable[[], nn.Module], problem: Problem, name: str) -> None:
         value = loss(out, y)
         value.backward()
     except Exception as error:
-        raise blame(error, f"loss {loss_name(problem)} of outputs {tuple(out.shape)} and target {tuple(y.shape)}") from error
+        shapes = f"outputs {tuple(out.shape)} and target {tuple(y.shape)}"
+        raise blame(error, f"loss {loss_name(problem)} of {shapes}") from error
 
 
 def _trainable(drawn: object, name: str) -> nn.Module:
     if not isinstance(drawn, nn.Module):
-        raise UserError(f"model {name}: it makes a {type(drawn).__name__}; give a function that makes a torch.nn.Module")
+        raise UserError(f"model {name}: it makes a {type(drawn).__name__}; give a function that makes an nn.Module")
     parameters = list(drawn.parameters())
     if any(isinstance(p, UninitializedParameter) for p in parameters):
-        raise UserError(f"model {name}: its lazy layers have no sizes before data; give them sizes, as in nn.Linear(64, 10)")
+        raise UserError(f"model {name}: its lazy layers have no sizes yet; give them sizes, as in nn.Linear(64, 10)")
     if not any(p.requires_grad for p in parameters):
         raise UserError(f"model {name}: it has no parameters to train")
     return drawn

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 Array: TypeAlias = Any  # what a rule computes with: a tensor, a column of lanes, a symbol of a trace
 Scalar: TypeAlias = Any  # one number a run: a float, a column of K floats, a symbol
 State: TypeAlias = dict[str, Array]  # slots, scalars and declared needs of a rule, by name
-Scope: TypeAlias = Literal["entry", "tensor"]  # what a rule must see at once: one number, or the whole tensor
+Scope: TypeAlias = Literal["entry", "row", "tensor"]  # what a rule must see at once: one number, w[i], or all of w
 Task: TypeAlias = Literal["classification", "regression"]
 Loss: TypeAlias = Callable[[Any, Any], Any]  # (prediction [n, ...], target [n, ...]) -> mean loss, a scalar tensor
 Values: TypeAlias = Mapping[str, float]  # hyperparameters by name

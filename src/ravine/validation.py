@@ -13,7 +13,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def validated(kind: type[M], data: Mapping[str, Any], what: str, strict: bool = False) -> M:
-    """The value of that kind; a `UserError` names the first thing wrong, and the nearest name of an unknown ``what``."""
+    """The value of that kind; a `UserError` names the first thing wrong, or what is nearest to an unknown ``what``."""
     for name in data:
         if name not in kind.model_fields:
             raise unknown(what, name, kind.model_fields)

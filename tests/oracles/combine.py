@@ -1,9 +1,9 @@
-"""Oracles of what wraps a rule: clipping and weight decay, with the step of the rule inside given."""
+"""Oracles of what wraps a rule: clipping, weight decay, constraints and averages, with the rule's own step given."""
 
 from __future__ import annotations
 
 import numpy as np
-from tests.oracles.loop import Inner, Number, Settings, Slope, Vectors
+from tests.oracles.loop import Inner, Memory, Number, Settings, Slope, Vectors
 
 
 def clip_value(inner: Inner, slope: Slope, weights: Vectors, h: Settings) -> Vectors:
@@ -72,3 +72,27 @@ def decoupled_decay(inner: Inner, slope: Slope, weights: Vectors, h: Settings) -
 def independent_decay(inner: Inner, slope: Slope, weights: Vectors, h: Settings) -> Vectors:
     """Loshchilov & Hutter 2019, decoupled: w loses lambda w, whatever the learning rate."""
     return [new - h["weight_decay"] * w for new, w in zip(inner(slope, weights), weights, strict=True)]
+
+
+def max_norm(inner: Inner, slope: Slope, weights: Vectors, h: Settings, shapes: list[tuple[int, ...]]) -> Vectors:
+    """Srivastava et al. 2014, 5.1: each unit's incoming weights projected onto a ball of radius c after the step."""
+    new = inner(slope, weights)
+    for w, shape in zip(new, shapes, strict=True):
+        units = shape[0] if len(shape) > 1 else 0
+        for unit in range(units):
+            inputs = range(unit * (len(w) // units), (unit + 1) * (len(w) // units))
+            total = np.longdouble(0)
+            for i in inputs:
+                total = total + w[i] * w[i]
+            if np.sqrt(total) > h["max_norm"]:
+                for i in inputs:
+                    w[i] = w[i] * h["max_norm"] / np.sqrt(total)
+    return new
+
+
+def averaged(inner: Inner, slope: Slope, weights: Vectors, h: Settings, memory: Memory) -> Vectors:
+    """Tarvainen & Valpola 2017, section 3: theta' <- alpha theta' + (1 - alpha) theta, from the first weights on."""
+    new = inner(slope, weights)
+    old = memory.get("average", weights)
+    memory["average"] = [h["ema"] * a + (1 - h["ema"]) * w for a, w in zip(old, new, strict=True)]
+    return new

@@ -1,4 +1,4 @@
-"""The command line: commands are functions, options their parameters; a user's mistake is one sentence and exit code 2."""
+"""The command line: commands are functions, options their parameters; a mistake is one sentence and exit code 2."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ravine._version import version as own_version
 from ravine.errors import UserError
 
+Usage: Any = typer.BadParameter.__mro__[2]  # what typer raises for wrong use; it has no public name
 app = typer.Typer(
     name="ravine",
     no_args_is_help=True,
@@ -31,23 +32,28 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def version(
-    show: Annotated[bool, typer.Option("--version", help="print the version", is_eager=True)] = False,
-) -> None:
-    """Take the options that belong to no command."""
-    if show:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"ravine {own_version}")
         raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
 
 
 def main() -> None:
     """Run the command line; the entry point of the `ravine` command."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        raise SystemExit(app(standalone_mode=False) or 0)
+        raise SystemExit(app(prog_name="ravine", standalone_mode=False) or 0)
     except typer.TyperException as error:  # an option that does not exist, a number out of range, no command
-        words: str = getattr(error, "format_message", lambda: str(error))()
+        words = str(error.format_message() if isinstance(error, Usage) else error)
         if len(sys.argv) > 1:  # without arguments the help has been printed, which says more
             print(f"ravine: {words[0].lower()}{words[1:]}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -41,6 +42,7 @@ def prove(
                     f"({worst.rule}), limit {limit:.0e}"
                 )
     failed = [one for one in seen if not one.holds]
-    print("A lane is the run alone." if not failed else f"{len(failed)} lanes differ from the run alone: {failed[0]}")
+    verdict = f"{len(failed)} lanes differ from the run alone: {failed[0]}" if failed else "A lane is the run alone."
+    print(verdict, file=sys.stderr if json else sys.stdout)
     if failed:
         raise typer.Exit(1)

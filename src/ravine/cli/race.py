@@ -14,8 +14,8 @@ from ravine.cli.app import app
 from ravine.errors import UserError
 
 if TYPE_CHECKING:
-    from ravine.race.race import Race
-    from ravine.race.spec import RaceSpec
+    from ravine.racing.race import Race
+    from ravine.racing.spec import RaceSpec
     from ravine.store import Store
 
 PLAN, SPACE, FILES = "What to run", "What to search", "Where results go"
@@ -43,9 +43,7 @@ def race(
     batch: Annotated[
         int | None, typer.Option(min=1, help="samples a step; default: by the size of the data", rich_help_panel=PLAN)
     ] = None,
-    budget: Annotated[
-        str, typer.Option(help="configurations (64) or a time (90s, 20m)", rich_help_panel=PLAN)
-    ] = "64",
+    budget: Annotated[str, typer.Option(help="configurations (64) or a time (90s, 20m)", rich_help_panel=PLAN)] = "64",
     seed: Annotated[int, typer.Option(min=0, help="of everything drawn", rich_help_panel=PLAN)] = 0,
     seeds: Annotated[int, typer.Option(min=2, help="fresh seeds of the finals", rich_help_panel=PLAN)] = 5,
     finalists: Annotated[int, typer.Option(min=1, help="rules in the finals", rich_help_panel=PLAN)] = 3,
@@ -60,13 +58,19 @@ def race(
     ] = None,
     combine: Annotated[
         list[str] | None,
-        typer.Option("--with", help="clip-global-norm=1, coupled-decay=1e-4 ... around every rule", rich_help_panel=SPACE),
+        typer.Option(
+            "--with", help="clip-global-norm=1, coupled-decay=1e-4 ... around every rule", rich_help_panel=SPACE
+        ),
     ] = None,
     widen: Annotated[
         bool, typer.Option(help="widen a range whose best value lies at its edge", rich_help_panel=SPACE)
     ] = True,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted race", rich_help_panel=FILES)] = False,
-    out: Annotated[Path, typer.Option(help="folder in which the race's folder is made", rich_help_panel=FILES)] = Path(),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with an interrupted race", rich_help_panel=FILES)
+    ] = False,
+    out: Annotated[
+        Path, typer.Option(help="folder in which the race's folder is made", rich_help_panel=FILES)
+    ] = Path(),
     store: Annotated[str | None, typer.Option(help="database URL; default: yours", rich_help_panel=FILES)] = None,
     json: Annotated[bool, typer.Option("--json", help="print the whole result as JSON", rich_help_panel=FILES)] = False,
 ) -> None:
@@ -80,7 +84,7 @@ def race(
       ravine race digits --over lr=1e-4..1e-1 --over schedule=cosine,constant
       ravine race --resume                          the last one in this folder
     """
-    from ravine.race.spec import RaceSpec
+    from ravine.racing.spec import RaceSpec
     from ravine.store import Store
 
     if resume:
@@ -94,7 +98,7 @@ def race(
     searched, schedules = read.ranges(over or [])
     spec = RaceSpec(
         problem=source, target=target, model=model, activation=activation, loss=loss, epochs=epochs, batch=batch,
-        rules=read.names(rules) if rules is not None else None, combine=read.combinators(combine or []),
+        rules=read.names(rules, "--rules") if rules is not None else None, combine=read.combinators(combine or []),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, widen=widen, lanes=lanes,
     )  # fmt: skip
@@ -135,7 +139,7 @@ def _run(running: Race, store: Store, json: bool) -> None:
     """Show the race while it runs, keep it as it goes, and leave the report and the recipe."""
     from ravine import report
     from ravine.cli.watch import watch
-    from ravine.race.outcome import result_of, winner_recipe
+    from ravine.racing.outcome import result_of, winner_recipe
 
     stage = ""
     try:

@@ -22,6 +22,8 @@ def budget(text: str) -> tuple[int | None, float | None]:
         raise UserError(f"--budget {text}: give a number of configurations (64) or a time (90s, 20m, 1h)")
     if match[2]:
         return None, float(match[1]) * UNITS[match[2]]
+    if int(match[1]) > 4096:
+        raise UserError(f"--budget {text}: at most 4096 configurations; or give a time, as in --budget 2h")
     return int(match[1]), None
 
 
@@ -32,7 +34,7 @@ def ranges(texts: Sequence[str]) -> tuple[dict[str, tuple[float, float]], list[s
     for text in texts:
         name, equals, rest = text.partition("=")
         if name == "schedule" and equals:
-            schedules += names(rest)
+            schedules += names(rest, "--over schedule=")
             continue
         low, dots, high = rest.partition("..")
         try:
@@ -44,9 +46,12 @@ def ranges(texts: Sequence[str]) -> tuple[dict[str, tuple[float, float]], list[s
     return found, schedules
 
 
-def names(text: str) -> list[str]:
-    """Words between commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+def names(text: str, option: str) -> list[str]:
+    """Words between commas, one at least."""
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if not found:
+        raise UserError(f"{option} {text}: give one name or more, with commas between them")
+    return found
 
 
 def combinators(texts: Sequence[str]) -> list[dict[str, Any]]:

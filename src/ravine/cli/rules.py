@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def rules(
-    name: Annotated[str | None, typer.Argument(help="a rule: adam, nadam, rmsprop/centered", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="a rule: adam, nadam, rmsprop/centered", show_default=False)
+    ] = None,
     search: Annotated[str | None, typer.Option(help="only rules whose description holds this")] = None,
     json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
 ) -> None:

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 def train(
     recipe: Annotated[Path, typer.Argument(help="a TOML file, such as a race's winner.toml")],
     out: Annotated[
-        Path | None, typer.Option(help="folder for checkpoints, curve and weights; default: run-NAME-xxxx", show_default=False)
+        Path | None,
+        typer.Option(help="folder for checkpoints, curve and weights; default: run-NAME-xxxx", show_default=False),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")] = False,
-    test: Annotated[bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
+    ] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
+    ] = False,
     store: Annotated[str | None, typer.Option(help="database URL; default: yours")] = None,
     json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
@@ -79,7 +84,8 @@ def _watch(running: Training, quiet: bool) -> None:
         for point in running.run():
             if not quiet and point.epoch == int(point.epoch):
                 console.print(
-                    f"epoch {point.epoch:.0f}: validation loss {point.valid_loss:.4g}, {point.metric:.4g}", highlight=False
+                    f"epoch {point.epoch:.0f}: validation loss {point.valid_loss:.4g}, {point.metric:.4g}",
+                    highlight=False,
                 )
         return
     words = TextColumn("{task.description}")
@@ -130,10 +136,11 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
         from json import dumps
 
         print(dumps({**facts, "result": result.model_dump()}))
-        return
-    if result.status == "diverged":
-        print(f"Diverged: {result.reason}.")
-    for name, value in facts.items():
-        print(f"{name.replace('_', ' '):>16}  {value:.6g}" if isinstance(value, float) else f"{name:>16}  {value}")
+    else:
+        if result.status == "diverged":
+            print(f"Diverged: {result.reason}.")
+        for name, value in facts.items():
+            shown = f"{value:.6g}" if isinstance(value, float) else value
+            print(f"{name.replace('_', ' '):>16}  {shown}")
     if result.status == "diverged":
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ravine.race.race import Moment, Race
+from ravine.racing.race import Moment, Race
 from ravine.rules.rule import name_of, values
 
 REFRESH = 0.25  # seconds between two pictures

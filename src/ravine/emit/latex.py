@@ -2,35 +2,12 @@ r"""A rule's equation typeset: one line of LaTeX a statement, from the trace, in
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ravine.emit.tex import ATOM, GREEK, POWER, PRODUCT, SUM, Text, bracketed, letter, number, sum_of
 from ravine.emit.trace import Program, reach, trace
 from ravine.rules.rule import Rule, hypers, resolve
-
-GREEK = re.compile(
-    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|chi|psi|omega"
-)
-SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly a text holds together
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A piece of LaTeX and what may be written beside it without brackets."""
-
-    text: str
-    binds: int = ATOM
-    negative: bool = False  # a minus belongs in front of it
-
-    def within(self, level: int) -> str:
-        """The text as part of something that binds at ``level``."""
-        text = f"-{self.text}" if self.negative else self.text
-        return _bracketed(text) if self.binds < level or (self.negative and level > SUM) else text
-
-    def bare(self) -> _Text:
-        """The text without its minus."""
-        return _Text(self.text, self.binds)
 
 
 def latex(rule: Rule) -> list[str]:
@@ -57,15 +34,16 @@ class _Printer:
         """Every statement, in the order of the arithmetic."""
         p = self.program
         states = {**p.slots, **p.scalars}
-        new = {index: f"{_letter(name)}_t" for name, index in states.items() if p.ops[index].args}
-        given = {**self._intermediate(set(new)), **new}
+        new = {index: f"{letter(name)}_t" for name, index in states.items() if p.ops[index].args}
+        known = any(p.weights in p.ops[index].args for index in reach(p.ops, tuple(states.values())))  # by a state
+        given = {**self._intermediate(set(new)), **new, **({p.weights: "w_t"} if known else {})}
         self.symbols = given
         lines = [self._statement(index, symbol) for index, symbol in sorted(given.items())]
         for name, index in states.items():
-            if given.get(index) != f"{_letter(name)}_t":
-                lines.append(f"{_letter(name)}_t = {self._print(index).within(SUM)}")
-        weights = "w_t = " + self._print(p.weights).within(SUM)
-        return [*self._gradient(), *self._starts(), *lines, weights]
+            if given.get(index) != f"{letter(name)}_t":
+                lines.append(f"{letter(name)}_t = {self._print(index).within(SUM)}")
+        weights = [] if known else ["w_t = " + self._print(p.weights).within(SUM)]
+        return [*self._gradient(), *self._starts(), *lines, *weights]
 
     def _statement(self, index: int, symbol: str) -> str:
         self.symbols = {k: v for k, v in self.symbols.items() if k != index}
@@ -75,12 +53,12 @@ class _Printer:
 
     def _gradient(self) -> list[str]:
         point = self._print(self.program.ahead)
-        return [r"g_t = \nabla f" + _bracketed(point.within(SUM))] if point.binds < ATOM else []
+        return [r"g_t = \nabla f" + bracketed(point.within(SUM))] if point.binds < ATOM else []
 
     def _starts(self) -> list[str]:
         lines: list[str] = []
         for name, index in self.program.starts.items():
-            left, right = f"{_letter(name)}_0", self._start(index)
+            left, right = f"{letter(name)}_0", self._start(index)
             if right != "0":
                 lines.append(rf"{left} \text{{ given}}" if left == right else f"{left} = {right}")
         return lines
@@ -113,20 +91,20 @@ class _Printer:
             taken.add(symbol)
             return symbol
         stem, _, ahead = name.partition("_")
-        letter = stem if len(stem) == 1 or GREEK.fullmatch(stem) else stem[0]
-        if letter + ahead in taken:
+        short = stem if len(stem) == 1 or GREEK.fullmatch(stem) else stem[0]
+        if short + ahead in taken:
             return None
-        taken.add(letter + ahead)
-        return _letter(letter) + ("_{t+1}" if ahead == "next" else "_t")
+        taken.add(short + ahead)
+        return letter(short) + ("_{t+1}" if ahead == "next" else "_t")
 
-    def _print(self, index: int) -> _Text:
+    def _print(self, index: int) -> Text:
         if index in self.symbols:
-            return _Text(self.symbols[index])
+            return Text(self.symbols[index])
         op = self.program.ops[index]
         if op.kind == "number":
-            return _Text(_number(abs(op.number)), negative=op.number < 0)
+            return Text(number(abs(op.number)), negative=op.number < 0)
         if not op.args:
-            return _Text(self._leaf(index))
+            return Text(self._leaf(index))
         if op.kind in ("add", "sub"):
             return self._sum(index)
         if op.kind in ("mul", "div", "neg"):
@@ -134,9 +112,9 @@ class _Printer:
         if op.kind == "pow":
             base, exponent = (self._print(arg) for arg in op.args)
             above = exponent.within(SUM)
-            return _Text(f"{base.within(ATOM)}^{above if len(above) == 1 else f'{{{above}}}'}", POWER)
+            return Text(f"{base.within(ATOM)}^{above if len(above) == 1 else f'{{{above}}}'}", POWER)
         args = [self._print(arg).within(SUM) for arg in op.args]
-        return _Text(self._function(op.kind, args), SUM if op.kind == "where" else ATOM)
+        return Text(self._function(op.kind, args), SUM if op.kind == "where" else ATOM)
 
     def _function(self, kind: str, args: list[str]) -> str:
         relations = {"gt": ">", "ge": r"\ge", "lt": "<", "le": r"\le"}
@@ -148,7 +126,9 @@ class _Printer:
             return rf"\left|{args[0]}\right|"
         if kind == "sqrt":
             return rf"\sqrt{{{args[0]}}}"
-        return {"max": r"\max", "sign": r"\operatorname{sign}"}[kind] + _bracketed(", ".join(args))
+        if kind == "row_norm":
+            return rf"\lVert {args[0]} \rVert_{{\text{{row}}}}"
+        return {"max": r"\max", "sign": r"\operatorname{sign}"}[kind] + bracketed(", ".join(args))
 
     def _leaf(self, index: int) -> str:
         op = self.program.ops[index]
@@ -157,17 +137,13 @@ class _Printer:
         if op.kind == "need":
             return {"norm": r"\lVert g_t^{\text{tensor}} \rVert", "global_norm": r"\lVert g_t \rVert"}[op.name]
         if op.kind in ("slot", "scalar"):
-            return f"{_letter(op.name)}_{{t-1}}"
+            return f"{letter(op.name)}_{{t-1}}"
         return {"g": "g_t", "w": "w_{t-1}", "t": "t"}[op.kind]
 
-    def _sum(self, index: int) -> _Text:
-        (first, minus), *rest = self._terms(index, False)
-        text = ("-" if minus != first.negative else "") + first.bare().within(PRODUCT)
-        for term, minus in rest:
-            text += (" - " if minus != term.negative else " + ") + term.bare().within(PRODUCT)
-        return _Text(text, SUM)
+    def _sum(self, index: int) -> Text:
+        return sum_of(self._terms(index, False))
 
-    def _terms(self, index: int, minus: bool) -> list[tuple[_Text, bool]]:
+    def _terms(self, index: int, minus: bool) -> list[tuple[Text, bool]]:
         op = self.program.ops[index]
         if index not in self.symbols and op.kind in ("add", "sub"):
             left, right = op.args
@@ -176,7 +152,7 @@ class _Printer:
             return self._terms(op.args[0], not minus)
         return [(self._print(index), minus)]
 
-    def _minimum(self, index: int) -> _Text | None:
+    def _minimum(self, index: int) -> Text | None:
         """The minimum, which rules write as -max(-x, -y)."""
         ops, op = self.program.ops, self.program.ops[index]
         largest = ops[op.args[0]] if op.kind == "neg" else op
@@ -185,9 +161,9 @@ class _Printer:
         args = [self._print(arg) for arg in largest.args]
         if not all(arg.negative for arg in args):
             return None
-        return _Text(r"\min" + _bracketed(f"{args[0].text}, {args[1].text}"))
+        return Text(r"\min" + bracketed(f"{args[0].text}, {args[1].text}"))
 
-    def _product(self, index: int) -> _Text:
+    def _product(self, index: int) -> Text:
         op = self.program.ops[index]
         if op.kind != "div":
             factors, negative = self._factors(index)
@@ -199,7 +175,7 @@ class _Printer:
         top, bottom = self._times(above[len(front) :], False), self._times(below, False)
         fraction = rf"\frac{{{top.within(SUM)}}}{{{bottom.within(SUM)}}}"
         text = f"{self._times(front, False).within(PRODUCT)} {fraction}" if front else fraction
-        return _Text(text, PRODUCT, negative != below_negative)
+        return Text(text, PRODUCT, negative != below_negative)
 
     def _factors(self, index: int) -> tuple[list[int], bool]:
         """The factors of a product in order, and whether a minus stands before it."""
@@ -215,7 +191,7 @@ class _Printer:
             return factors, not minus
         return [index], False
 
-    def _times(self, factors: list[int], negative: bool) -> _Text:
+    def _times(self, factors: list[int], negative: bool) -> Text:
         texts: list[str] = []
         for factor, count in Counter(factors).items():
             printed = self._print(factor)
@@ -228,23 +204,4 @@ class _Printer:
         for following in texts[1:]:
             glue = r" \cdot " if following[0].isdigit() and text[-1].isdigit() else " "
             text += glue + following
-        return _Text(text, PRODUCT, negative)
-
-
-def _bracketed(text: str) -> str:
-    tall = any(word in text for word in (r"\frac", r"\sqrt", r"\begin"))
-    return rf"\left({text}\right)" if tall else f"({text})"
-
-
-def _letter(name: str) -> str:
-    if GREEK.fullmatch(name):
-        return f"\\{name}"
-    return name if len(name) == 1 else rf"\mathrm{{{name}}}"
-
-
-def _number(x: float) -> str:
-    mantissa, _, exponent = f"{x:.6g}".partition("e")
-    if not exponent:
-        return mantissa
-    power = f"10^{{{int(exponent)}}}"
-    return power if mantissa == "1" else rf"{mantissa} \cdot {power}"
+        return Text(text, PRODUCT, negative)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ravine.emit.symbol import Graph, Op, Symbol
 from ravine.emit.trace import Program, reach
 from ravine.errors import UserError
+from ravine.rules.rule import chain
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Split:
 
 def split(program: Program) -> Split:
     """Hoist every host subexpression, gathering host factors so that each entry is rounded fewer times."""
+    for part in chain(program.rule):
+        if part.scope != "entry":
+            raise UserError(f"{type(part).__name__} sees whole rows and has no equation for one entry")
     graph = Graph()
     new: list[Symbol] = []
     for op in program.ops:

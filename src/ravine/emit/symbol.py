@@ -137,6 +137,10 @@ class Symbol:
         """With this symbol as the condition: x where it holds, else y."""
         return self._op("where", self, x, y)
 
+    def row_norm(self) -> Symbol:
+        """The norm of the row that the entry belongs to."""
+        return self._op("row_norm", self)
+
     def clone(self) -> Symbol:
         """Itself: a symbol is never changed in place."""
         return self

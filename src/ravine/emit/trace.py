@@ -11,7 +11,7 @@ from typing import Any
 
 from ravine.emit.symbol import Graph, Op, Symbol
 from ravine.errors import UserError
-from ravine.rules.math import absolute, maximum, sign, sqrt, where
+from ravine.rules.math import absolute, maximum, row_norm, sign, sqrt, where
 from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, with_values
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -25,6 +25,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "sqrt": sqrt,
     "sign": sign,
     "max": maximum,
+    "row_norm": lambda x: row_norm(x, None),
     "where": where,
     "gt": operator.gt,
     "ge": operator.ge,
@@ -81,7 +82,7 @@ def trace(rule: Rule) -> Program:
     ['hyper', 'g', 'w', 't', 'neg', 'mul', 'add']
     """
     for part in chain(rule):
-        if part.scope != "entry":
+        if part.scope == "tensor":
             raise UserError(f"{name_of(part)} sees whole tensors and has no equation for one entry: use engine='eager'")
     _check_names(rule)
     graph = Graph()

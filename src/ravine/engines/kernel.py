@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from ravine.emit import numba as printer
 from ravine.emit.host import Host
 from ravine.emit.split import split
 from ravine.emit.trace import trace
-from ravine.engines.native import Kernel, kernel
-from ravine.engines.norm import squares
-from ravine.engines.table import Integers, Table, in_order, is_dense, stored
-from ravine.engines.threads import share
+from ravine.engines.launch import CpuLaunch, Launch
+from ravine.engines.maxnorm import RowLimit, unlimited
+from ravine.engines.table import Integers, in_order, is_dense, stored
 from ravine.errors import UserError
-from ravine.rules.rule import Rule, hypers, name_of, needs_of, scalars_of, slots_of
+from ravine.rules.maxnorm import MaxNorm
+from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of
 from ravine.types import Scalar
 
-SERIAL = 1 << 17  # entries; below, waking a second thread costs more than it saves
 
-
-@dataclass
-class _Batch:
-    """Tensors of equal types: one table, one kernel."""
-
-    members: list[int]
-    table: Table
-    kernel: Kernel
-    exact: type[ctypes.c_float] | type[ctypes.c_double]  # what the coefficients are kept as
-
-    def launch(self, columns: list[Any], count: int, seed: int) -> None:
-        """Run the kernel with coefficients of one row, or of ``count``."""
-        if count == 1:
-            coefficients: Any = (self.exact * len(columns))(*columns)  # past float32's range is Inf, without a warning
-            start = ctypes.addressof(coefficients)
-        else:
-            coefficients = np.empty((count, len(columns)), dtype=self.exact)
-            with np.errstate(over="ignore"):
-                for i, column in enumerate(columns):
-                    coefficients[:, i] = column
-            start = cast(int, coefficients.ctypes.data)
-        table, function = self.table, self.kernel
-        if table.entries < SERIAL:
-            function(table.address, start, 0, table.count, seed)
-        else:
-            share(lambda first, last: function(table.address, start, first, last, seed), table.count, None, table.upto)
+def serves(rule: Rule) -> bool:
+    """Whether a kernel can take the rule's steps: it sees one number at a time, but for a max-norm after the step."""
+    return all(part.scope == "entry" for part in chain(unlimited(rule)))
 
 
 class KernelStep:
@@ -61,16 +34,21 @@ class KernelStep:
     remembers where the last ones lay, so a step on the same tensors costs no more than its memory traffic.
     """
 
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    launch: ClassVar[type[Launch]] = CpuLaunch
+
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.slots = slots_of(rule)
-        self._split = split(trace(rule))
+        self._split = split(trace(unlimited(rule)))
+        self._is_limited = any(isinstance(part, MaxNorm) for part in chain(rule))
         self._host = Host(self._split)
         self._inputs = {*hypers(rule), *scalars_of(rule), "t"}
         self._norm = next(iter(needs_of(rule) & {"norm", "global_norm"}), None)
         self._where: tuple[Any, ...] = ()
         self._types: list[Any] = []
-        self._batches: list[_Batch] = []
+        self._batches: list[Launch] = []
+        self._limit: RowLimit | None = None
         self._rows: Integers = np.empty(0, dtype=np.int64)
         self._steps = 0
 
@@ -105,7 +83,10 @@ class KernelStep:
         coefficients, scalars = self._host(values, count)
         self._steps += 1
         for batch in self._batches:
-            batch.launch(coefficients, count, self._steps if seed is None else seed)
+            batch.run(coefficients, count, self._steps if seed is None else seed)
+        if self._is_limited:
+            self._limit = self._limit or RowLimit(weights, rows or [0] * len(weights), lanes)
+            self._limit(given["max_norm"])
         increment_version(list(weights))  # autograd must notice that they changed
         return scalars if row_of is None else self._per_row(scalars)
 
@@ -114,19 +95,20 @@ class KernelStep:
         try:
             addresses = [[x.data_ptr() for x in column] for column in columns]
         except RuntimeError:  # a tensor without storage: say which kinds there may be
-            _ = [stored(x) for column in columns for x in column]
+            _ = [stored(x, self.devices) for column in columns for x in column]
             raise
         shape = ([x.numel() for x in columns[0]], rows and list(rows), lanes)
         if self._where == (shape, addresses):
             return
-        types = [x.dtype for column in columns for x in column]
+        self._limit = None
+        types = [(x.dtype, x.device) for column in columns for x in column]
         if self._where[:1] != (shape,) or self._types != types:
             self._build(columns, rows, lanes)
         else:
             for role, (old, new) in enumerate(zip(self._where[1], addresses, strict=True)):
                 if old != new:
                     for batch in self._batches:
-                        batch.table.move(role, [columns[role][i] for i in batch.members])
+                        batch.move(role, [columns[role][i] for i in batch.members])
         self._where, self._types = (shape, addresses), types
 
     def _build(self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None, lanes: int) -> None:
@@ -135,18 +117,17 @@ class KernelStep:
         for i, w in enumerate(columns[0]):
             if not is_dense(w, lanes) or any(column[i].shape != w.shape for column in columns):
                 raise UserError(f"{name}: tensor {i} has gaps, or its slots another shape: use engine='eager'")
-            kinds.setdefault(tuple(stored(column[i]) for column in columns), []).append(i)
+            kept = tuple(stored(column[i], self.devices) for column in columns)
+            kinds.setdefault((w.device, *kept), []).append(i)
         tensor_rows = np.zeros(len(columns[0]), dtype=np.int64) if rows is None else np.asarray(rows, dtype=np.int64)
         parts = lanes or 1
         self._rows = np.tile(np.arange(lanes), len(columns[0])) if lanes else tensor_rows
         self._batches = []
-        for types, members in kinds.items():
+        for members in kinds.values():
             segments = (np.array(members)[:, None] * parts + np.arange(parts)).ravel()
             places = segments if self._norm == "norm" else self._rows[segments]
-            table = Table([[column[i] for i in members] for column in columns], places, lanes)
-            function = kernel(printer.source(self._split, types, name))
-            exact = ctypes.c_double if types[0] == "float64" else ctypes.c_float
-            self._batches.append(_Batch(members, table, function, exact))
+            arrays = [[column[i] for i in members] for column in columns]
+            self._batches.append(self.launch(self._split, name, members, arrays, places, lanes))
 
     def _add_norm(self, values: dict[str, Any], given: Mapping[str, Any], lanes: int) -> tuple[int, Integers | None]:
         """Put the norm that the rule needs into ``values``; how many coefficient rows there are, and of which row."""
@@ -172,7 +153,7 @@ class KernelStep:
         total = np.empty(len(self._rows))
         for batch in self._batches:
             segments = (np.array(batch.members)[:, None] * parts + np.arange(parts)).ravel()
-            total[segments] = squares(batch.table)
+            total[segments] = batch.squares()
         return total
 
     def _per_row(self, scalars: dict[str, Any]) -> dict[str, Any]:

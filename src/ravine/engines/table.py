@@ -31,17 +31,17 @@ class Table:
     contiguous by itself; segment s * K + k is lane k of tensor s. Without, a tensor is one segment.
     """
 
-    def __init__(self, arrays: Sequence[Sequence[Tensor]], rows: Integers, lanes: int = 0) -> None:
-        self.stored: tuple[Storage, ...] = tuple(stored(column[0]) for column in arrays)
+    def __init__(self, arrays: Sequence[Sequence[Tensor]], rows: Integers, lanes: int = 0, chunk: int = CHUNK) -> None:
+        self.stored: tuple[Storage, ...] = tuple(_STORED[column[0].dtype] for column in arrays)
         sizes = np.array([x.numel() for x in arrays[0]], dtype=np.int64)
         parts = lanes or 1
         self.lengths = np.repeat(sizes // parts, parts)
-        counts = -(-self.lengths // CHUNK)
+        counts = -(-self.lengths // chunk)
         self.segment = np.repeat(np.arange(len(self.lengths)), counts)
-        self._first = (np.arange(len(self.segment)) - np.repeat(np.cumsum(counts) - counts, counts)) * CHUNK
+        self._first = (np.arange(len(self.segment)) - np.repeat(np.cumsum(counts) - counts, counts)) * chunk
         self._parts = parts
         self.chunks = np.empty((len(self.segment), len(arrays) + COLUMNS), dtype=np.int64)
-        self.chunks[:, len(arrays)] = np.minimum(self.lengths[self.segment] - self._first, CHUNK)
+        self.chunks[:, len(arrays)] = np.minimum(self.lengths[self.segment] - self._first, chunk)
         self.chunks[:, len(arrays) + 1] = rows[self.segment]
         self.chunks[:, len(arrays) + 2] = (np.cumsum(self.lengths) - self.lengths)[self.segment] + self._first
         self.address = self.chunks.ctypes.data  # of the table itself, for a kernel
@@ -61,12 +61,14 @@ class Table:
         self.chunks[:, role] = starts[self.segment] + self._first * size
 
 
-def stored(tensor: Tensor) -> Storage:
+def stored(tensor: Tensor, devices: Sequence[str] = ("cpu",)) -> Storage:
     """The kernel's name for how a tensor is kept; an error for what a kernel cannot read."""
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.dtype not in _STORED:
+    if tensor.layout != torch.strided or tensor.device.type not in devices or tensor.dtype not in _STORED:
         given = f"{str(tensor.dtype).removeprefix('torch.')}, {tensor.layout}, {tensor.device}"
         allowed = ", ".join(_STORED.values())
-        raise UserError(f"engine='kernel' serves dense CPU tensors of {allowed}, not {given}: use engine='eager'")
+        raise UserError(
+            f"engine='kernel' serves dense {devices[0].upper()} tensors of {allowed}, not {given}: use engine='eager'"
+        )
     return _STORED[tensor.dtype]
 
 

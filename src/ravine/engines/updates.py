@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ravine.engines.column import Column
-from ravine.engines.kernel import KernelStep
+from ravine.engines.kernel import KernelStep, serves
 from ravine.engines.lane import Lane, Model
 from ravine.rules.rule import Rule, chain, filled, needs_of, scalars_of, slots_of, values
 from ravine.schedules import Schedule
@@ -42,9 +42,8 @@ class Group:
         }
         self.needs = needs_of(self.rule)
         self.scheduled = sorted({name for schedules in self.schedules for name in schedules})
-        entries = all(part.scope == "entry" for part in chain(self.rule))
         on_cpu = lanes[0].weights.device.type == "cpu"
-        self.kernel = KernelStep(self.rule) if entries and on_cpu else None
+        self.kernel = KernelStep(self.rule) if serves(self.rule) and on_cpu else None
         self._slot_views = {name: self._parts(slot) for name, slot in self.slots.items()}
         self._weights: tuple[Tensor, list[Tensor]] | None = None
 
@@ -76,23 +75,29 @@ class Group:
     def update(self, weights: Tensor, gradients: Sequence[Tensor], step: int, time: float) -> None:
         """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter."""
         own = [g[self.start : self.end] for g in gradients]
-        if self.kernel is None:
-            self._update_on_columns(weights[self.start : self.end], own, step, time)
-            return
         if self._weights is None or self._weights[0] is not weights:
             self._weights = weights, self._parts(weights[self.start : self.end])
+        views = self._weights[1]
+        if self.kernel is None:
+            self._update_on_columns(views, own, step, time)
+            return
         given = {**self.at(time), **self.scalars, "t": step}
-        new = self.kernel.step(self._weights[1], own, self._slot_views, given, lanes=len(self.members), seed=step)
+        new = self.kernel.step(views, own, self._slot_views, given, lanes=len(self.members), seed=step)
         for name, column in self.scalars.items():
             self.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
 
-    def _update_on_columns(self, w: Tensor, gradients: Sequence[Tensor], step: int, time: float) -> None:
-        g = torch.cat([part.reshape(len(w), -1) for part in gradients], dim=1)
-        u, new = self._rule(time).update(g, {**self.slots, **self._columns(), **self._facts(g)}, w, step)
-        for name, slot in self.slots.items():
-            slot.copy_(new[name])
+    def _update_on_columns(
+        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], step: int, time: float
+    ) -> None:
+        rule, columns = self._rule(time), self._columns()
+        new: State = {}
+        for i, (w, g, facts) in enumerate(zip(weights, gradients, self._facts(gradients), strict=True)):
+            slots = {name: views[i] for name, views in self._slot_views.items()}
+            u, new = rule.update(g, {**slots, **columns, **facts}, w, step)
+            for name, slot in slots.items():  # before w changes: a rule may keep w itself
+                slot.copy_(new[name])
+            w += u
         self.scalars = {name: new[name].numbers for name in self.scalars}
-        w += u
 
     def _rule(self, time: float) -> Rule:
         return filled(self.rule, {name: Column(numbers) for name, numbers in self.at(time).items()})
@@ -104,15 +109,17 @@ class Group:
         """Each parameter's part of [k, P] as a view [k, *shape]."""
         return list(self.model.views(flat).values())
 
-    def _facts(self, g: Tensor) -> State:
-        facts: State = {}
-        if "global_norm" in self.needs:
-            facts["global_norm"] = torch.linalg.vector_norm(g, dim=1, keepdim=True)
-        if "norm" in self.needs:
-            parts = [g[:, a:b] for a, b in zip(self.model.starts, self.model.ends, strict=True)]
-            norms = [torch.linalg.vector_norm(part, dim=1, keepdim=True).expand_as(part) for part in parts]
-            facts["norm"] = torch.cat(norms, dim=1)
-        return facts
+    def _facts(self, gradients: Sequence[Tensor]) -> list[State]:
+        """What the rule needs to know of each parameter's gradient, lane by lane: [K, 1, ...]."""
+        if not self.needs & {"norm", "global_norm"}:
+            return [{} for _ in gradients]
+        norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
+        known: dict[str, list[Tensor]] = {"norm": norms}
+        known["global_norm"] = [torch.linalg.vector_norm(torch.stack(norms), dim=0)] * len(norms)
+        return [
+            {need: known[need][i].view(-1, *[1] * (g.dim() - 1)) for need in known if need in self.needs}
+            for i, g in enumerate(gradients)
+        ]
 
 
 def grouped(lanes: Sequence[Lane], model: Model) -> list[Group]:

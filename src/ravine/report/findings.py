@@ -87,7 +87,7 @@ def curves(result: RaceResult) -> str:
         mean = [(epoch, band.mean) for epoch, band in envelope(repeats(result, standing))]
         if start is not None and mean:
             low = min(loss for _, loss in mean)
-            needed.append((next(e for e, loss in mean if loss <= low + 0.1 * (start - low)), standing.rule))
+            needed.append((next(e for e, loss in mean if loss <= low + 0.1 * max(0.0, start - low)), standing.rule))
     if not needed:
         return "No finalist ran to its end" if result.runs else "No configuration ran"
     needed.sort()

@@ -20,12 +20,8 @@ class _Moments(Rule, ABC):
     contender = False
     slots: ClassVar[tuple[str, ...]] = ("m", "v")
     lr: Scalar = step_size(1e-3, "1e-5 1e-1")
-    beta1: Scalar = hyper(
-        0.9, "[0, 1)", "memory of the mean gradient", symbol=r"\beta_1", search="log1m 0.5 0.99"
-    )
-    beta2: Scalar = hyper(
-        0.999, "[0, 1)", "memory of the mean square", symbol=r"\beta_2", search="log1m 0.9 0.9999"
-    )
+    beta1: Scalar = hyper(0.9, "[0, 1)", "memory of the mean gradient", symbol=r"\beta_1", search="log1m 0.5 0.99")
+    beta2: Scalar = hyper(0.999, "[0, 1)", "memory of the mean square", symbol=r"\beta_2", search="log1m 0.9 0.9999")
     eps: Scalar = epsilon(1e-8)
 
     def moments(self, g: Array, s: State) -> tuple[Array, Array]:
@@ -260,7 +256,9 @@ class NAdam(_Moments):
     contender = True
     scalars: ClassVar[dict[str, float]] = {"q": 1.0}
     lr: Scalar = step_size(2e-3, "2e-5 2e-1")
-    momentum_decay: Scalar = hyper(4e-3, "[0, inf)", "speed of the momentum's warm-up", unit="1 per step", symbol=r"\psi")
+    momentum_decay: Scalar = hyper(
+        4e-3, "[0, inf)", "speed of the momentum's warm-up", unit="1 per step", symbol=r"\psi"
+    )
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         mu = self.beta1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))

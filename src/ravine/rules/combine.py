@@ -1,140 +1,20 @@
-"""What cuts across rules, each a rule made of a rule: clipping the gradient, decaying the weights."""
+"""What cuts across rules, each a rule made of a rule: the names of all combinators, gathered from their files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, final
+from ravine.rules.average import Averaged
+from ravine.rules.clip import ClipGlobalNorm, ClipNorm, ClipValue
+from ravine.rules.decay import CoupledDecay, CoupledDecayFull, DecoupledDecay, IndependentDecay
+from ravine.rules.maxnorm import MaxNorm
 
-from ravine.errors import UserError
-from ravine.rules.math import maximum, minimum
-from ravine.rules.rule import Combinator, Rule, hyper, name_of, values
-from ravine.types import Array, Scalar, State
-
-TINY = 1e-6  # torch's guard against a norm of zero
-
-
-def _limit(meaning: str) -> Any:
-    return hyper(1.0, "(0, inf)", meaning, unit="g", symbol="c", search="log 1e-2 1e2")
-
-
-def _decay(unit: str, bounds: str = "[0, inf)") -> Any:
-    return hyper(0.0, bounds, "pull of the weights towards zero", unit=unit, symbol=r"\lambda", search="log 1e-6 1e-1")
-
-
-@final
-@dataclass(frozen=True)
-class ClipValue(Combinator):
-    """Every entry of the gradient cut to [-c, c]; the direction may change.
-
-    Reference: lecture S2 (Keras clipvalue); torch.nn.utils.clip_grad_value_.
-    """
-
-    rule: Rule
-    clip: Scalar = _limit("largest entry of the gradient")
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(minimum(maximum(g, -self.clip), self.clip), s, w, t)
-
-
-@final
-@dataclass(frozen=True)
-class ClipNorm(Combinator):
-    """Each tensor's gradient shortened to norm c where it is longer.
-
-    Reference: lecture S2 (Keras clipnorm, one norm a variable); Pascanu et al. 2013, arXiv:1211.5063.
-    """
-
-    rule: Rule
-    needs = frozenset({"norm"})
-    clip: Scalar = _limit("largest norm of one tensor's gradient")
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(minimum(self.clip / (s["norm"] + TINY), 1.0) * g, s, w, t)
-
-
-@final
-@dataclass(frozen=True)
-class ClipGlobalNorm(Combinator):
-    """The whole gradient shortened to norm c where it is longer; the direction stays.
-
-    Reference: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1; torch.nn.utils.clip_grad_norm_.
-    """
-
-    rule: Rule
-    needs = frozenset({"global_norm"})
-    clip: Scalar = _limit("largest norm of the whole gradient")
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(minimum(self.clip / (s["global_norm"] + TINY), 1.0) * g, s, w, t)
-
-
-@final
-@dataclass(frozen=True)
-class CoupledDecay(Combinator):
-    """The gradient of wd/2 |w|^2 added to the gradient: on SGD, w shrinks by 1 - lr wd.
-
-    Both gradients are taken at one point, which a rule that looks ahead chooses.
-    Reference: lectures S3, S4; torch.optim's weight_decay.
-    """
-
-    rule: Rule
-    weight_decay: Scalar = _decay("g per unit of w")
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(g + self.weight_decay * self.ahead(s, w), s, w, t)
-
-
-@final
-@dataclass(frozen=True)
-class CoupledDecayFull(Combinator):
-    """The gradient of wd |w|^2 added to the gradient: on SGD, w shrinks by 1 - 2 lr wd.
-
-    Reference: lectures S0, S2 (Keras l2).
-    """
-
-    rule: Rule
-    weight_decay: Scalar = _decay("g per unit of w")
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(g + 2 * self.weight_decay * self.ahead(s, w), s, w, t)
-
-
-@final
-@dataclass(frozen=True)
-class DecoupledDecay(Combinator):
-    """The weights shrink beside the rule's own step, by lr wd.
-
-    Reference: Loshchilov & Hutter 2019, arXiv:1711.05101, in torch.optim.AdamW's form.
-    """
-
-    changes = "update"
-    rule: Rule
-    weight_decay: Scalar = _decay("1 per unit of lr")
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        u, new = self.rule.update(g, s, w, t)
-        return u - _rate(self.rule) * self.weight_decay * w, new
-
-
-@final
-@dataclass(frozen=True)
-class IndependentDecay(Combinator):
-    """The weights shrink beside the rule's own step, by wd whatever the learning rate.
-
-    Reference: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.
-    """
-
-    changes = "update"
-    rule: Rule
-    weight_decay: Scalar = _decay("1 per step", "[0, 1]")
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        u, new = self.rule.update(g, s, w, t)
-        return u - self.weight_decay * w, new
-
-
-def _rate(rule: Rule) -> Scalar:
-    found = values(rule)
-    if "lr" not in found:
-        raise UserError(f"{name_of(rule)} has no learning rate: use IndependentDecay")
-    return found["lr"]
+__all__ = [
+    "Averaged",
+    "ClipGlobalNorm",
+    "ClipNorm",
+    "ClipValue",
+    "CoupledDecay",
+    "CoupledDecayFull",
+    "DecoupledDecay",
+    "IndependentDecay",
+    "MaxNorm",
+]

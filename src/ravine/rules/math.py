@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from ravine.types import Array, Scalar
 
 
@@ -53,3 +55,18 @@ def mix(old: Array, new: Array, beta: Scalar) -> Array:
 def debias(mean: Array, beta: Scalar, t: Scalar) -> Array:
     """A running mean that started at zero, freed of its bias towards zero."""
     return mean / (1 - beta**t)
+
+
+def row_norm(x: Array, like: Scalar) -> Array:
+    """The Euclidean norm of each row x[i], which broadcasts against x; 0 where x has no rows.
+
+    ``like`` is any hyperparameter: where it is a column of K lanes, x is [K, ...] and the rows are x[k, i].
+    """
+    if isinstance(x, int | float):
+        return 0.0
+    if hasattr(x, "host"):
+        return x.row_norm()
+    first = 2 if hasattr(like, "numbers") else 1
+    if x.dim() <= first:
+        return x.new_zeros([1] * x.dim())
+    return torch.linalg.vector_norm(x, dim=tuple(range(first, x.dim())), keepdim=True)

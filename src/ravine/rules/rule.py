@@ -37,9 +37,7 @@ class Hyper:
             raise UserError(f"{given}: {self.name} must lie in {self.bounds.text}, got {value!r}")
 
 
-def hyper(
-    default: float, bounds: str, meaning: str, *, unit: str = "1", symbol: str, search: str | None = None
-) -> Any:
+def hyper(default: float, bounds: str, meaning: str, *, unit: str = "1", symbol: str, search: str | None = None) -> Any:
     """Declare a hyperparameter: default, allowed interval, meaning, unit, LaTeX symbol and search range."""
     seek = Search.parse(search) if search else None
     return field(default=default, metadata={"hyper": Hyper("", default, Interval(bounds), meaning, unit, symbol, seek)})
@@ -76,10 +74,14 @@ class Rule(ABC):
         return w
 
 
-class Combinator(Rule):
-    """A rule made of a rule: changes its gradient or its update and keeps its state."""
+Change: TypeAlias = Literal["gradient", "update", "weights", "nothing"]
+AFTER: Mapping[Change, int] = {"update": 1, "weights": 2, "nothing": 3}  # the later it acts, the further outside
 
-    changes: ClassVar[Literal["gradient", "update"]] = "gradient"
+
+class Combinator(Rule):
+    """A rule made of a rule: changes its gradient, its update, or the weights that come of it, or only watches them."""
+
+    changes: ClassVar[Change] = "gradient"
     rule: Rule
 
     def init(self, w: Array) -> State:
@@ -151,6 +153,7 @@ def check(rule: Rule) -> Rule:
     """Raise one sentence on the first value out of bounds or part out of place; the rule itself otherwise."""
     owners: dict[str, str] = {}  # of each hyperparameter, from the outermost part
     changer = ""  # a part outside that gives those inside another gradient than the one whose norm they are told
+    later: Combinator | None = None  # a part outside that moves the weights after those inside have seen them
     for part in chain(rule):
         owner = type(part).__name__
         if changer and part.needs & {"norm", "global_norm"}:
@@ -158,6 +161,11 @@ def check(rule: Rule) -> Rule:
             raise UserError(f"{owner} inside {changer} {why}")
         if isinstance(part, Combinator) and part.changes == "gradient":
             changer = owner
+        elif isinstance(part, Combinator):
+            if later and AFTER[later.changes] < AFTER[part.changes]:
+                why = f"would miss what {type(later).__name__} does to the weights: put {owner} outside"
+                raise UserError(f"{owner} inside {type(later).__name__} {why}")
+            later = part
         for name, declared in hypers(type(part)).items():
             declared.check(getattr(part, name), owner)
             if name in owners:
@@ -183,13 +191,17 @@ def _subclasses(of: type[Rule]) -> Iterator[type[Rule]]:
         yield from _subclasses(found)
 
 
-def catalogue() -> dict[str, type[Rule]]:
-    """Every rule that exists, by name: those in this folder, and any that a user's module has defined."""
+def every_rule() -> Iterator[type[Rule]]:
+    """Every class of rule there is: those in this folder, and any that a user's module has defined."""
     package = importlib.import_module("ravine.rules")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"ravine.rules.{module.name}")
-    found = {name_of(rule): rule for rule in _subclasses(Rule) if _is_final(rule)}
-    return dict(sorted(found.items()))
+    return _subclasses(Rule)
+
+
+def catalogue() -> dict[str, type[Rule]]:
+    """Every rule that exists, by name."""
+    return dict(sorted((name_of(rule), rule) for rule in every_rule() if _is_final(rule)))
 
 
 def resolve(name: str) -> type[Rule]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from ravine.errors import UserError, unknown
-from ravine.rules.rule import Combinator, Rule, check, filled, hypers, name_of, resolve, with_values
+from ravine.rules.rule import Combinator, Rule, check, every_rule, filled, hypers, name_of, resolve, with_values
 
 
 def combinators() -> dict[str, type[Combinator]]:
     """Every combinator by its dashed name: "clip-global-norm", "coupled-decay"."""
-    importlib.import_module("ravine.rules.combine")
-    found = [c for c in Combinator.__subclasses__() if any(f.name == "rule" for f in fields(c))]
-    return {re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", c.__name__).lower(): c for c in found}
+    found = [c for c in every_rule() if issubclass(c, Combinator) and any(f.name == "rule" for f in fields(c))]
+    return dict(sorted((re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", c.__name__).lower(), c) for c in found))
 
 
 def rule_from_spec(spec: Mapping[str, Any]) -> Rule:
@@ -26,9 +24,11 @@ def rule_from_spec(spec: Mapping[str, Any]) -> Rule:
     """
     if "name" not in spec:
         raise UserError('a rule needs a name, as in name = "adam"')
+    if not isinstance(spec["name"], str):
+        raise UserError(f'the name of a rule is a word, as in name = "adam", got {spec["name"]!r}')
     rule: Rule = with_values(resolve(spec["name"])(), _numbers(spec))
     known = combinators()
-    for outer in spec.get("with", []):
+    for outer in _tables(spec.get("with", [])):
         name = outer.get("name", "")
         if name not in known:
             raise unknown("combinator", name, known)
@@ -40,6 +40,12 @@ def rule_from_spec(spec: Mapping[str, Any]) -> Rule:
                 raise unknown(f"setting of {name}", field, hypers(known[name]))
         rule = filled(made, given)
     return check(rule)
+
+
+def _tables(listed: Any) -> list[Mapping[str, Any]]:
+    if isinstance(listed, list) and all(isinstance(one, Mapping) for one in listed):
+        return listed
+    raise UserError(f'with: combinators are a list of tables, as in [{{name = "clip-norm"}}], got {listed!r}')
 
 
 def _numbers(spec: Mapping[str, Any]) -> dict[str, float]:

@@ -37,7 +37,8 @@ def advance(lanes: Lanes, problem: Problem, clock: Clock, to_tick: int) -> Itera
         total = torch.zeros(len(lanes), dtype=torch.float64)
         begin, end = lanes.step_count, clock.step_at(tick)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(lanes.seeds[0], "own noise", begin))  # for a model that draws by itself: it runs alone
+            # For a model that draws by itself, which runs alone: its numbers too belong to (seed, step).
+            torch.manual_seed(key(lanes.seeds[0], "own noise", begin))
             for step in range(begin, end):
                 time = step / clock.steps_per_epoch
                 total += lanes.step(problem.train, batches.at(lanes.seeds, step), time)
@@ -54,7 +55,7 @@ def measure(lanes: Lanes, problem: Problem, tick: int, train_loss: Tensor | None
 def evaluate(
     predict: Callable[[Tensor], Tensor], lanes: int, loss: Loss, problem: Problem, part: Part
 ) -> tuple[Tensor, Tensor]:
-    """Mean loss and metric on a part of every lane that ``predict`` [n, ...] -> [K, n, outputs] speaks for; each [K]."""
+    """Mean loss and metric on a part, each [K], of the lanes behind ``predict`` [n, ...] -> [K, n, outputs]."""
     count = metric_of(problem)
     rows = max(64, 2**17 // (lanes * max(1, problem.outputs)))
     mean = torch.zeros(lanes, dtype=torch.float64)

@@ -14,9 +14,9 @@ from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
 from ravine.results import Point, RunResult, Stage, Status
 from ravine.rules.rule import Rule, name_of, values
+from ravine.schedules import Schedule, check, from_spec
 from ravine.training.clock import Clock
 from ravine.training.loop import Measured, advance
-from ravine.schedules import Schedule, check, from_spec
 from ravine.types import Loss
 
 Origin: TypeAlias = Literal["default", "drawn", "widened", "given"]

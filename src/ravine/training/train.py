@@ -1,4 +1,4 @@
-"""One run of a recipe: measured at every tick, stopped early if asked, its best state kept; resumes to the same bits."""
+"""One run of a recipe: measured at every tick, stopped early if asked, its best state kept; resumable to the bit."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from ravine.rules.rule import Rule, Search, catalogue, check, hypers, name_of, v
 from ravine.rules.spec import rule_from_spec
 from ravine.training.track import Candidate
 
+
 @dataclass
 class Space:
     """The rules at their defaults, and the range of each searched hyperparameter of each."""
@@ -34,8 +35,10 @@ def make_space(
     budget: int,
     seed: int,
 ) -> Space:
-    """The checked space. ``over`` sets ranges by hyperparameter for every rule that has it; a name no rule has is an
-    error, as is a range that leaves a rule's bounds.
+    """The checked space.
+
+    ``over`` sets ranges by hyperparameter for every rule that has it; a name no rule has is an error, as is a range
+    that leaves a rule's bounds.
     """
     names = list(rules) if rules else [name for name, rule in catalogue().items() if rule.contender]
     made = {name: rule_from_spec({"name": name, "with": list(combine)}) for name in names}
@@ -117,7 +120,8 @@ def widen(space: Space, field: Sequence[tuple[Candidate, float]], first: int, mo
         side = 1 if rate == max(rates) else -1
         places = [search.at(search.position(rate) + side * step * k) for k in (1, 2)]
         allowed = hypers(rule)["lr"].bounds
-        new = [replace(best, rule=with_values(best.rule, {"lr": lr}), origin="widened") for lr in places if lr in allowed]
+        made = [with_values(best.rule, {"lr": lr}) for lr in places if lr in allowed]
+        new = [replace(best, rule=rule, origin="widened") for rule in made]
         ends = [search.low, search.high, *(values(c.rule)["lr"] for c in new)]
         space.ranges[name]["lr"] = Search(search.scale, min(ends), max(ends))
         space.widened[name] = space.widened.get(name, 0) + 1

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MOST = 4096  # configurations; beyond that a race would need a machine of another kind
+
 
 class RaceSpec(BaseModel):
     """Every decision of a race. None means: chosen from the problem, and said."""
@@ -21,7 +23,7 @@ class RaceSpec(BaseModel):
     combine: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # around every rule, from the inside
     over: dict[str, tuple[float, float]] = Field(default_factory=dict[str, tuple[float, float]])
     schedules: list[dict[str, Any]] = Field(default_factory=lambda: [{"name": "cosine"}])
-    budget: int | None = Field(default=64, ge=1)  # configurations
+    budget: int | None = Field(default=64, ge=1, le=MOST)  # configurations
     seconds: float | None = Field(default=None, gt=0)  # or a time to keep to
     epochs: int | None = Field(default=None, ge=1)
     batch: int | None = Field(default=None, ge=1)

@@ -8,8 +8,8 @@ from typing import Any
 
 from ravine.errors import UserError
 from ravine.problems.problem import Problem
-from ravine.race.space import Space, make_space
-from ravine.race.spec import RaceSpec
+from ravine.racing.space import Space, make_space
+from ravine.racing.spec import MOST, RaceSpec
 from ravine.randomness import key
 from ravine.rules.rule import Search
 from ravine.schedules import check, from_spec
@@ -73,7 +73,7 @@ class Setup:
         if seconds is None:
             return self
         least = max(len(self.space.rules), 2)
-        budgets = [b for b in range(4096, least - 1, -1) if self._fits(b, seconds, lane_step)]
+        budgets = [b for b in range(MOST, least - 1, -1) if self._fits(b, seconds, lane_step)]
         budget = budgets[0] if budgets else least
         spec, space = self.spec, self.space
         fitted = make_space(spec.rules, spec.combine, spec.over, spec.schedules, budget, spec.seed)

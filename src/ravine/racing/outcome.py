@@ -11,8 +11,8 @@ import torch
 from ravine._version import version as own_version
 from ravine.losses import metric_name
 from ravine.models import count
-from ravine.race.race import Race
-from ravine.race.verdict import verdict
+from ravine.racing.race import Race
+from ravine.racing.verdict import verdict
 from ravine.recipe import Recipe
 from ravine.results import Cost, RaceResult, Standing
 from ravine.rules.spec import rule_to_spec

@@ -12,13 +12,13 @@ from typing import Any, Literal
 from ravine.engines.lane import Lane, Model
 from ravine.losses import loss_of
 from ravine.problems.problem import Problem
-from ravine.race.moment import Moment, Phase, moment_of
-from ravine.race.plan import Plan, choose
-from ravine.race.ranking import best_by_rule, ranking
-from ravine.race.setup import Setup
-from ravine.race.space import draw, widen
-from ravine.race.spec import RaceSpec
-from ravine.race.statistics import interval
+from ravine.racing.moment import Moment, Phase, moment_of
+from ravine.racing.plan import Plan, choose
+from ravine.racing.ranking import best_by_rule, ranking
+from ravine.racing.setup import Setup
+from ravine.racing.space import draw, widen
+from ravine.racing.spec import RaceSpec
+from ravine.racing.statistics import interval
 from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of
 from ravine.training import checkpoint
@@ -98,7 +98,8 @@ class Race:
         lanes = [self._lane(candidate, self.spec.seed) for candidate in draw(self.space, self.setup.budget)]
         self.plan = choose(self.model, self.loss, lanes, self.problem, self.clock, self.spec.lanes)
         if self.plan.refusal:
-            self.notes.append(f"Lanes are not possible for this model, so runs go one after another: {self.plan.refusal}.")
+            why = self.plan.refusal
+            self.notes.append(f"Lanes are not possible for this model, so runs go one after another: {why}.")
         self.setup = self.setup.within(self.spec.seconds, self.plan.lane_step)
         self.notes += [note for note in self.setup.notes if note not in self.notes]
         self.space = self.setup.space
@@ -144,10 +145,8 @@ class Race:
         chosen = best_by_rule(self.runs)[: self.spec.finalists]
         for best in chosen:
             rule = name_of(best.candidate.rule)
-            default = next(
-                (r.candidate for r in self.runs if r.candidate.origin == "default" and name_of(r.candidate.rule) == rule),
-                None,
-            )
+            defaults = (run.candidate for run in self.runs if run.candidate.origin == "default")
+            default = next((candidate for candidate in defaults if name_of(candidate.rule) == rule), None)
             for seed in self.setup.fresh:
                 self.runs.append(self._new("final", best.candidate, seed))
                 if default is not None and default != best.candidate:
@@ -160,7 +159,8 @@ class Race:
             lost = [run for run in field if run.candidate.config == config and run.diverged]
             if lost:
                 rule = name_of(lost[0].candidate.rule)
-                self.notes.append(f"{rule} diverged in {len(lost)} of {self.spec.seeds} fresh seeds: {lost[0].diverged}.")
+                share = f"{len(lost)} of {self.spec.seeds} fresh seeds"
+                self.notes.append(f"{rule} diverged in {share}: {lost[0].diverged}.")
         self.phase = "test"
         self._save(at_once=True)
 

@@ -24,7 +24,8 @@ def verdict(result: RaceResult) -> str:
     else:
         text = f"{first.rule} wins at a learning rate of {_rate(first)}"
         if rest:
-            text += f", its loss lower than {_listed([row.rule for row in rest])}'s beyond noise over {_seeds(first)} seeds"
+            beaten = _listed([row.rule for row in rest])
+            text += f", its loss lower than {beaten}'s beyond noise over {_seeds(first)} seeds"
     return f"{text}. {_tuning(first)}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ravine.race.statistics import change, interval, paired
+from ravine.racing.statistics import change, interval, paired
 from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of, values
 from ravine.training.track import Run
@@ -50,7 +50,7 @@ def _complete(own: Sequence[Run]) -> bool:
 
 
 def _defaults(runs: Sequence[Run], own: Sequence[Run]) -> list[Run]:
-    """The runs of a finalist's rule at its defaults, with the same seeds; the finalist's own where it is the default."""
+    """The runs of a finalist's rule at its defaults, same seeds; the finalist's own where it is the default."""
     if own[0].candidate.origin == "default":
         return list(own)
     rule = name_of(own[0].candidate.rule)

@@ -1,0 +1,170 @@
+"""What a user may get wrong on the command line: how it comes about, the command, and what its sentence must hold."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from ravine.store import Store
+
+
+def table(rows: str) -> Callable[[], object]:
+    return lambda: Path("my.csv").write_text(rows)
+
+
+def npz() -> None:
+    np.savez("d.npz", x=np.random.default_rng(0).normal(size=(60, 3)), y=np.arange(60) % 2)
+
+
+def cut_npz() -> None:
+    npz()
+    Path("d.npz").write_bytes(Path("d.npz").read_bytes()[:200])
+
+
+def cut_parquet() -> None:
+    pl.DataFrame({"a": range(50), "b": range(50)}).write_parquet("d.parquet")
+    Path("d.parquet").write_bytes(Path("d.parquet").read_bytes()[:90])
+
+
+def cut_idx() -> None:
+    folder = Path(os.environ["RAVINE_DATA"]) / "mnist"
+    folder.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(b"\x00\x00\x08\x03\x00"))
+
+
+def images() -> None:
+    for place, size in enumerate((8, 8, 9, 8)):
+        folder = Path("pictures") / ("cat" if place % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (size, size), (place, 9, 9)).save(folder / f"{place}.png")
+
+
+def module(body: str) -> Callable[[], object]:
+    return lambda: Path("mycode.py").write_text(body)
+
+
+def recipe(text: str) -> Callable[[], object]:
+    return lambda: Path("r.toml").write_text(text)
+
+
+def store(kind: str) -> Callable[[], object]:
+    def make() -> None:
+        if kind == "text":
+            Path("s.db").write_text("this is no database at all")
+        elif kind == "version":
+            with Store("s.db"):
+                pass
+            connection = sqlite3.connect("s.db")
+            connection.execute("PRAGMA user_version = 99")
+            connection.close()
+        else:
+            connection = sqlite3.connect("s.db")
+            connection.execute("CREATE TABLE theirs (a)")
+            connection.close()
+
+    return make
+
+
+ROWS = "a,b,price\n" + "".join(f"{i},{i % 7},{i % 5}.5\n" for i in range(40))
+NET = "import torch\nfrom torch import nn\nx = torch.randn(80, 3)\ny = (x[:, 0] > 0).long()\n"
+MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
+    "problem": (None, "race digts", "did you mean 'digits'"),
+    "nothing": (None, "race", "what should race"),
+    "rule": (None, "race wine --rules adm", "did you mean 'adam'"),
+    "no rule": (None, "race wine --rules ,", "--rules"),
+    "rule to print": (None, "rules nadm", "did you mean 'nadam'"),
+    "model": (None, "race wine --model mpl:8", "did you mean 'mlp'"),
+    "model of images": (None, "race wine --model cnn:8", "needs images"),
+    "model sizes": (None, "race wine --model mlp:0", "widths must be 1 or more"),
+    "no own model": (None, "race wine --model own", "brings no model"),
+    "activation": (None, "race wine --activation rele", "did you mean 'relu'"),
+    "option": (None, "race wine --epoch 3", "--epochs"),
+    "command": (None, "rase wine", "race"),
+    "epochs": (None, "race wine --epochs 0", "greater than or equal to 1"),
+    "seed": (None, "race wine --seed one", "valid integer"),
+    "batch": (None, "race wine --batch 4000", "more than the 10"),
+    "budget": (None, "race wine --budget many", "number of configurations"),
+    "budget of none": (None, "race wine --budget 0", "number of configurations"),
+    "small budget": (None, "race wine --budget 3", "too small for"),
+    "huge budget": (None, "race wine --budget 1000000000", "at most"),
+    "range": (None, "race wine --over lr=1", "write it as lr="),
+    "range upside down": (None, "race wine --over lr=1..0.1", "low end must lie below"),
+    "range out of bounds": (None, "race wine --rules adam --over beta1=0.5..1.5", "beta1 must lie in [0, 1)"),
+    "range of nothing": (None, "race wine --over rate=0.1..1", "unknown hyperparameter"),
+    "schedule": (None, "race wine --over schedule=cosin", "did you mean 'cosine'"),
+    "combinator": (None, "race wine --with clip=1", "unknown combinator"),
+    "combinator's value": (None, "race wine --with clip-global-norm=-1", "clip must lie in"),
+    "loss": (None, "race wine --loss mse", "does not fit wine"),
+    "loss of numbers": (None, "race diabetes --loss cross_entropy", "does not fit diabetes"),
+    "unknown loss": (None, "race wine --loss cross_entropi", "did you mean 'cross_entropy'"),
+    "target of a name": (None, "race wine --target a", "leave it out"),
+    "no file": (None, "race nowhere.csv --target a", "no such file"),
+    "no target": (table(ROWS), "race my.csv", "target"),
+    "another target": (table(ROWS), "race my.csv --target prise", "did you mean 'price'"),
+    "empty table": (table(""), "race my.csv --target price", "empty"),
+    "one row": (table("a,price\n1,2\n"), "race my.csv --target price", "1 sample is too few"),
+    "constant target": (table("a,price\n" + "1,2\n2,2\n" * 20), "race my.csv --target price", "2"),
+    "gaps in the target": (table("a,price\n" + "1,2\n2,\n3,5\n" * 9), "race my.csv --target price", "price"),
+    "only text": (
+        table("a,price\n" + "".join(f"text number {i},{i}.5\n" for i in range(40))),
+        "race my.csv --target price",
+        "another word in every row",
+    ),
+    "damaged npz": (cut_npz, "race d.npz", "d.npz"),
+    "damaged parquet": (cut_parquet, "race d.parquet --target b", "d.parquet"),
+    "damaged idx": (cut_idx, "race mnist", "ubyte"),
+    "sizes of images": (images, "race pictures", "8x8"),
+    "no module": (None, "race nomod:problem", "no module nomod"),
+    "no function": (module("def problem(): pass\n"), "race mycode:problme", "did you mean 'problem'"),
+    "raising module": (module("def problem():\n    raise ValueError('mine')\n"), "race mycode:problem", "mine"),
+    "raising model": (
+        module(NET + "def problem():\n    return {'data': (x, y), 'model': lambda: nn.Linear(3, width)}\n"),
+        "race mycode:problem",
+        "name 'width' is not defined",
+    ),
+    "no model": (
+        module(NET + "def problem(): return {'data': (x, y), 'model': lambda: 3}\n"),
+        "race mycode:problem",
+        "give a function that makes an nn.Module",
+    ),
+    "other width": (
+        module(NET + "def problem(): return {'data': (x, y), 'model': lambda: nn.Linear(3, 5)}\n"),
+        "race mycode:problem",
+        "needed is (2, 2)",
+    ),
+    "raising loss": (
+        module(
+            NET + "def loss(out, y): return out - y\n"
+            "def problem(): return {'data': (x, y), 'model': lambda: nn.Linear(3, 2), 'loss': loss}\n"
+        ),
+        "race mycode:problem",
+        "loss loss of outputs (2, 2)",
+    ),
+    "recipe's key": (recipe('problem = "wine"\nepoch = 3\n'), "train r.toml", "did you mean 'epochs'"),
+    "recipe's rule": (recipe('problem = "wine"\n[rule]\nname = "adm"\n'), "train r.toml", "did you mean 'adam'"),
+    "recipe's bounds": (recipe('problem = "wine"\n[rule]\nname = "adam"\nbeta2 = 1.0\n'), "train r.toml", "[0, 1)"),
+    "damaged recipe": (recipe("problem = \n"), "train r.toml", "not valid TOML"),
+    "no recipe": (None, "train r.toml", "no such file"),
+    "resume without a folder": (recipe('problem = "wine"\n'), "train r.toml --resume", "--out"),
+    "resume from nothing": (recipe('problem = "wine"\n'), "train r.toml --out none --resume", "no checkpoint is there"),
+    "resume no race": (None, "race --resume none", "no checkpoint is there"),
+    "resume where none is": (None, "race --resume", "no interrupted race"),
+    "out is a file": (table(ROWS), "race wine --out my.csv", "is a file, not a folder"),
+    "run's out is a file": (recipe('problem = "wine"\n'), "train r.toml --out r.toml", "is a file, not a folder"),
+    "no database": (store("text"), "race wine --store s.db", "not a database"),
+    "another's database": (store("other"), "race wine --store s.db", "another program"),
+    "another version": (store("version"), "race wine --store s.db", "newer ravine"),
+    "store of another kind": (None, "race wine --store mysql://u@h/n", "not supported"),
+    "empty store": (None, "show race-digits-7f3a", "nothing is kept yet"),
+    "report of nothing": (None, "report race-digits-7f3a", "nothing is kept yet"),
+    "export to no table": (store("version"), "export a b.xlsx --store s.db", "newer ravine"),
+    "proof of no steps": (None, "prove --steps 0", "greater than or equal to 1"),
+}
