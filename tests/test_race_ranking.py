@@ -79,6 +79,10 @@ def test_tuned_is_compared_with_the_defaults(tuned: list[float], default: list[f
     assert row.tuning is not None and row.tuning_paid is paid
     assert row.default_loss is not None and row.default_loss.mean == pytest.approx(np.mean(default))
     assert words in said(runs)
+    stands = default if row.tuning.low > 0 else tuned  # a drawn setting that is measurably worse does not stand
+    assert row.valid_loss.values == stands
+    winner = next(run for run in runs if run.candidate.config == row.config)
+    assert (winner.candidate.origin == "default") == (stands is default)
 
 
 def test_the_default_may_itself_be_the_best() -> None:

@@ -166,7 +166,7 @@ def outcome(running: Race) -> Outcome:
     if recipe is None:
         return Outcome(result, None)
     row = result.ranking[0]
-    own = [run for run in running.runs if run.stage == "final" and run.candidate.config == row.config]
+    own = [run for run in running.runs if run.stage != "rung" and run.candidate.config == row.config]
     models = tuple(running.model.load(run.best).eval() for run in own if run.best is not None)
     return Outcome(result, Winner(recipe, models))
 

@@ -35,7 +35,7 @@ def finalists(result: RaceResult) -> list[Standing]:
 
 def repeats(result: RaceResult, standing: Standing) -> list[RunResult]:
     """The runs of a finalist over the fresh seeds."""
-    return [run for run in result.runs if run.stage == "final" and run.config == standing.config]
+    return [run for run in result.runs if run.stage != "rung" and run.config == standing.config]
 
 
 def run_of(result: RaceResult, standing: Standing) -> RunResult | None:
@@ -121,6 +121,6 @@ def one_run(result: RaceResult, standing: Standing) -> str:
     if run is None or not run.curve:
         return "one run"
     if run.status == "finished":
-        return f"one run, all {run.curve[-1].epoch:g} epochs"
+        return f"one run, all {run.curve[-1].epoch:.3g} epochs"
     verb = {"stopped": "stopped", "diverged": "diverged", "interrupted": "cut off"}[run.status]
-    return f"one run, {verb} at epoch {run.curve[-1].epoch:g}"
+    return f"one run, {verb} at epoch {run.curve[-1].epoch:.3g}"

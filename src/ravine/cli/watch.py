@@ -37,9 +37,10 @@ def headline(running: Race) -> str:
     understood = " · ".join([running.problem.name, *running.problem.understood])
     parameters = f"{size:,}" if size < 10_000 else f"{size / 1000:.0f}k"
     chosen = (
-        f"{running.spec.model} ({parameters} parameters) · {setup.budget} configurations of {len(setup.space.rules)} rules"
-        f" · at most {running.clock.epochs} epochs of {running.clock.steps_per_epoch} steps, batch {running.clock.batch}"
-        f" · halving by {running.spec.eta}"
+        f"{running.spec.model} ({parameters} parameters)"
+        f" · {setup.budget} configurations of {len(setup.space.rules)} rules"
+        f" · at most {running.clock.epochs} epochs of {running.clock.steps_per_epoch} steps"
+        f" · batch {running.clock.batch} · halving by {running.spec.eta}"
     )
     return f"{understood}\n{chosen}"
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ravine.errors import UserError, unknown
 from ravine.rules.combine import (
+    Averaged,
     ClipGlobalNorm,
     ClipNorm,
     ClipValue,
@@ -34,7 +35,7 @@ CLIPS: Mapping[str, Callable[[Rule, Any], Rule]] = {
     "clip_norm": ClipNorm,
     "clip_global_norm": ClipGlobalNorm,
 }
-OURS = ("dialect", "decay", *CLIPS, "schedules")  # options that torch's groups do not have
+OURS = ("dialect", "decay", *CLIPS, "ema", "schedules")  # options that torch's groups do not have
 PLAIN = (float, int, bool, str, type(None))
 ALMOST = 0.85  # so like a known option that it is a slip of the pen; keys that schedulers write are less like
 
@@ -118,7 +119,9 @@ def compose(rule: Rule, group: Mapping[str, Any]) -> Rule:
     clips = [name for name in CLIPS if group.get(name) is not None]
     if len(clips) > 1:
         raise UserError(f"{' and '.join(clips)} given together: choose one")
-    return CLIPS[clips[0]](rule, number(group[clips[0]])) if clips else rule
+    rule = CLIPS[clips[0]](rule, number(group[clips[0]])) if clips else rule
+    averages = group.get("ema") is not None and not any(isinstance(part, Averaged) for part in chain(rule))
+    return Averaged(rule, number(group["ema"])) if averages else rule
 
 
 def _choose(kind: str, given: str, known: Mapping[str, Callable[[Rule, Any], Rule]]) -> Callable[[Rule, Any], Rule]:

@@ -92,14 +92,14 @@ class Stepper:
             return eager.norms(gradients)
 
     def _kernel(self, form: Form, rule: Rule) -> KernelStep | None:
-        """The kernel of that form of rule, which must see one number at a time; None where there is none."""
+        """The kernel of that form of rule; None where there is none."""
         if form not in self._kernels:
             self._kernels[form] = None
-            if all(part.scope == "entry" for part in form):
+            if all(part.scope != "tensor" for part in form):
                 try:
-                    from ravine.engines.kernel import KernelStep
+                    from ravine.engines.kernel import KernelStep, serves
 
-                    self._kernels[form] = KernelStep(rule)
+                    self._kernels[form] = KernelStep(rule) if serves(rule) else None
                 except ImportError as error:
                     self._do_without(form, error)
         return self._kernels[form]
@@ -165,6 +165,8 @@ def _suits(item: Item) -> bool:
         placed = getattr(w, "placements", None)
         if placed is None or getattr(g, "placements", None) != placed or any(p.is_partial() for p in placed):
             return False
+        if any(part.scope == "row" for part in chain(item.rule)):
+            return False  # a row may lie on several machines
         w, g = _local(w), _local(g)
         if type(w) not in PLAIN or type(g) not in PLAIN:
             return False

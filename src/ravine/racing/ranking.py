@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ravine.racing.statistics import change, interval, paired
 from ravine.results import Interval, Standing
@@ -20,16 +21,39 @@ def best_by_rule(runs: Sequence[Run]) -> list[Run]:
     return list(found.values())
 
 
+@dataclass(frozen=True)
+class _Finalist:
+    """A rule in the finals: the setting that was drawn, its defaults, and which of both speaks for it."""
+
+    drawn: list[Run]
+    default: list[Run]  # with the same seeds; the same runs where the defaults won the halving; empty if incomplete
+
+    @property
+    def tuning(self) -> Interval | None:
+        """The change of loss that the drawn setting made against the defaults."""
+        if not self.default or self.default == self.drawn:
+            return None
+        return change([run.score for run in self.drawn], [run.score for run in self.default])
+
+    @property
+    def chosen(self) -> list[Run]:
+        """The drawn setting, unless the defaults turned out measurably better over the fresh seeds."""
+        return self.default if self.tuning is not None and self.tuning.low > 0 else self.drawn
+
+    @property
+    def scores(self) -> list[float]:
+        """The loss of each seed."""
+        return [run.score for run in self.chosen]
+
+
 def ranking(runs: Sequence[Run]) -> list[Standing]:
     """The finalists by mean loss, ties sharing the first rank; then the other rules by the one run they had."""
     repeated = {config: _of(runs, "final", config) for config in _configs(runs, "final")}
-    whole = {config: own for config, own in repeated.items() if _complete(own)}
-    furthest = max((own[0].tick for own in whole.values()), default=0)
-    whole = {config: own for config, own in whole.items() if own[0].tick == furthest}  # stopped by Ctrl-C: like by like
-    order = sorted(whole, key=lambda config: _losses(whole[config]).mean)
-    rows: list[Standing] = []
-    for place, config in enumerate(order):
-        rows.append(_finalist(place, whole[config], whole[order[0]], _defaults(runs, whole[config]), len(order) - 1))
+    whole = [own for own in repeated.values() if _complete(own)]
+    furthest = max((own[0].tick for own in whole), default=0)  # after Ctrl-C: like by like
+    final = [_Finalist(own, _defaults(runs, own)) for own in whole if own[0].tick == furthest]
+    final.sort(key=lambda one: interval(one.scores).mean)
+    rows = [_finalist(place, one, final[0], len(final) - 1) for place, one in enumerate(final)]
     taken = {row.rule for row in rows}
     others = [run for run in best_by_rule(runs) if name_of(run.candidate.rule) not in taken]
     return [*rows, *(_other(len(rows) + place + 1, run) for place, run in enumerate(others))]
@@ -56,7 +80,7 @@ def _defaults(runs: Sequence[Run], own: Sequence[Run]) -> list[Run]:
     rule = name_of(own[0].candidate.rule)
     found = [r for r in runs if r.stage == "default" and name_of(r.candidate.rule) == rule and r.tick == own[0].tick]
     found.sort(key=lambda run: run.seed)
-    return found if [run.seed for run in found] == [run.seed for run in own] else []
+    return found if _complete(found) and [run.seed for run in found] == [run.seed for run in own] else []
 
 
 def _losses(own: Sequence[Run]) -> Interval:
@@ -67,28 +91,24 @@ def _metrics(own: Sequence[Run]) -> Interval:
     return interval([point.metric for run in own if (point := run.best_point) is not None])
 
 
-def _finalist(place: int, own: list[Run], best: list[Run], default: list[Run], others: int) -> Standing:
-    scores = [run.score for run in own]
-    difference = None
-    if place:
-        difference = paired(scores, [run.score for run in best], comparisons=max(1, others))
+def _finalist(place: int, one: _Finalist, best: _Finalist, others: int) -> Standing:
+    difference = paired(one.scores, best.scores, comparisons=max(1, others)) if place else None
     tie = difference is not None and difference.low <= 0
-    complete = _complete(default)
-    tuning = change(scores, [run.score for run in default]) if complete and default != own else None
+    speaker = one.chosen[0]
     return Standing(
         rank=1 if place == 0 or tie else place + 1,
         tie=tie,
-        rule=name_of(own[0].candidate.rule),
-        config=own[0].candidate.config,
-        hypers=_hypers(own[0]),
-        schedule=own[0].candidate.schedule,
+        rule=name_of(speaker.candidate.rule),
+        config=speaker.candidate.config,
+        hypers=_hypers(speaker),
+        schedule=speaker.candidate.schedule,
         finalist=True,
-        valid_loss=_losses(own),
-        metric=_metrics(own),
+        valid_loss=interval(one.scores),
+        metric=_metrics(one.chosen),
         difference=difference,
-        default_loss=_losses(default) if complete else None,
-        tuning=tuning,
-        tuning_paid=tuning.high < 0 if tuning else None,
+        default_loss=_losses(one.default) if one.default else None,
+        tuning=one.tuning,
+        tuning_paid=one.tuning.high < 0 if one.tuning else None,
     )
 
 

@@ -49,7 +49,10 @@ def _tuning(row: Standing) -> str:
     if row.tuning_paid:
         return f"Tuning paid: {gain} lower loss than {row.rule} at its defaults."
     if row.tuning.low > 0:
-        return f"Tuning did not pay: {gain} higher loss than {row.rule} at its defaults, over fresh seeds."
+        return (
+            f"Tuning did not pay: the best setting drawn had {gain} higher loss than {row.rule} at its defaults, "
+            "so the defaults stand."
+        )
     return f"Tuning did not pay measurably: {row.rule} at its defaults is within noise."
 
 

@@ -73,7 +73,7 @@ def learning_rates(result: RaceResult) -> str:
     wide = {rule: math.log10(high / low) for rule, (low, high) in spans.items() if high > low}
     tail = "".join(f"; {rule} diverges {where}" for rule, where in list(_places(result).items())[-1:])
     if not wide:
-        return f"After {first_epochs(result):g} epochs no rule does well at two neighbouring learning rates{tail}"
+        return f"After {first_epochs(result):.3g} epochs no rule does well at two neighbouring learning rates{tail}"
     best = max(wide, key=lambda rule: wide[rule])
     low, high = spans[best]
     return f"{best} does well over the widest range of learning rates, {rate(low)} to {rate(high)}{tail}"
@@ -92,7 +92,7 @@ def curves(result: RaceResult) -> str:
         return "No finalist ran to its end" if result.runs else "No configuration ran"
     needed.sort()
     (first, rule), rest = needed[0], needed[1:]
-    later = words([f"{name} {epoch:g}" for epoch, name in rest])
+    later = words([f"{name} {epoch:.3g}" for epoch, name in rest])
     return f"{rule} needs {times(int(first), 'epoch')} for nine tenths of its drop in loss" + (
         f", {later}" if rest else ""
     )
@@ -132,5 +132,5 @@ def paid(result: RaceResult) -> str:
 def tried(run: RunResult) -> str:
     """One configuration in words: its number, hyperparameters, schedule and what became of it."""
     values = ", ".join(f"{name} {rate(value)}" for name, value in run.hypers.items())
-    end = run.reason or f"{run.status} at epoch {run.curve[-1].epoch:g}" if run.curve else run.status
+    end = run.reason or f"{run.status} at epoch {run.curve[-1].epoch:.3g}" if run.curve else run.status
     return f"{run.id} · {run.rule} · {values} · {run.schedule} · loss {plain(run.valid_loss)} · {end}"

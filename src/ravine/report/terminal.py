@@ -47,6 +47,7 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
     if result.ranking:
         parts.append(_ranking(result, width))
     parts.append(Text(f"{failures(result)} (see the map in the report)" if contenders(result) else "Nothing ran."))
+    parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
     parts.append(Text.assemble(("Verdict: ", "bold"), (result.verdict, "bold green" if result.ranking else "")))
     if result.test:
         parts.append(Text(f"Test {result.metric_name} (looked at once): {metric(result, result.test)}"))
@@ -67,8 +68,8 @@ def _ranking(result: RaceResult, width: int) -> Table:
 
     wide = width >= WIDE
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", collapse_padding=True)
-    made.add_column("rank" if wide else "", justify="right", no_wrap=True)
-    made.add_column("rule", no_wrap=True, overflow="ellipsis", max_width=18 if wide else 14)
+    made.add_column("rank" if wide else "", justify="right", no_wrap=True, min_width=1)
+    made.add_column("rule", no_wrap=True, overflow="ellipsis", min_width=8, max_width=18 if wide else 14)
     made.add_column("learning rate" if wide else "lr", no_wrap=True)
     if wide:
         made.add_column("schedule", no_wrap=True, overflow="ellipsis", max_width=14)
