@@ -409,7 +409,7 @@ def test_u26_a_changed_rate_or_group_makes_no_new_kernel(name: str, monkeypatch:
     """pytorch#120934, #130467, #163093, #133898; every hyperparameter scheduled, a group added, a shape changed."""
     made: list[str] = []
     compiled = native.kernel
-    monkeypatch.setattr("ravine.engines.kernel.kernel", lambda source: made.append(source) or compiled(source))
+    monkeypatch.setattr("ravine.engines.launch.kernel", lambda source: made.append(source) or compiled(source))
     first, second, third = (nn.Parameter(torch.ones(n)) for n in (3, 4, 5))
     momentum = {"momentum": 0.9} if name == "SGD" else {}
     optimizer = getattr(ravine.optim, name)([first], weight_decay=0.1, engine="kernel", **momentum)

@@ -22,7 +22,7 @@ from ravine.problems.problem import Part
 from ravine.racing.plan import refused
 from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
-from ravine.rules.rule import catalogue, make, name_of
+from ravine.rules.rule import catalogue, make, name_of, values
 from ravine.rules.spec import rule_from_spec
 from ravine.schedules import Cosine, Schedule
 from ravine.training.clock import Batches, Clock
@@ -90,12 +90,18 @@ def together(model: Model, lanes: Sequence[Lane]) -> Lanes:
 
 
 def mixed(model: Model) -> list[Lane]:
-    """Lanes of four rules, one inside combinators, and three seeds, in an order that separates those of one rule."""
+    """Lanes of six rules, three inside combinators, and three seeds, in an order that separates those of one rule."""
+    limit = {"name": "max-norm", "max_norm": 0.5}
+    limited = {"name": "momentum", "lr": 0.03, "with": [limit, {"name": "clip-norm", "clip": 0.5}]}
+    averaged = {"name": "sgd", "lr": 0.1, "with": [limit, {"name": "averaged", "ema": 0.9}]}
     clipped = {"name": "momentum", "lr": 0.03, "with": [{"name": "clip-global-norm", "clip": 0.5}]}
     specs: list[tuple[dict[str, Any], int]] = [
         ({"name": "adam", "lr": 1e-2}, 1),
         (clipped, 2),
+        (limited, 1),
+        (averaged, 2),
         ({"name": "adam", "lr": 1e-3}, 2),
+        (averaged, 1),
         ({"name": "nesterov/look-ahead"}, 1),
         ({"name": "nadam"}, 3),
         ({"name": "adam", "lr": 3e-2}, 3),
@@ -128,6 +134,18 @@ def test_each_lane_of_mixed_rules_and_seeds_equals_itself_alone() -> None:
         assert (lane.weights - alone.weights).abs().max() <= 1e-10 * alone.weights.abs().max()
         for name, buffer in alone.buffers.items():
             torch.testing.assert_close(lane.buffers[name], buffer, rtol=1e-10, atol=1e-12)
+
+
+def test_a_max_norm_holds_and_an_average_is_kept_in_every_lane() -> None:
+    model = Model(network)
+    ended = go(together(model, mixed(model)), samples()).export()
+    limited = [lane for lane in ended if "max_norm" in values(lane.rule)]
+    assert len(limited) == 3
+    for lane in limited:
+        views = model.views(lane.weights.unsqueeze(0)).values()
+        assert all(bool((view[0].flatten(1).norm(dim=1) <= 0.5001).all()) for view in views if view.dim() > 2)
+    for lane in (lane for lane in limited if "average" in lane.slots):
+        assert not lane.slots["average"].equal(lane.weights)
 
 
 def test_lanes_of_other_seeds_start_and_end_elsewhere() -> None:

@@ -215,7 +215,7 @@ def test_auto_steps_without_a_compiler_after_one_warning(monkeypatch: pytest.Mon
 
     ours, same = weights((3,)), weights((3,))
     drive(ravine.optim.NAdam(same, engine="eager"), 5)
-    monkeypatch.setattr("ravine.engines.kernel.kernel", missing)
+    monkeypatch.setattr("ravine.engines.launch.kernel", missing)
     optimizer = ravine.optim.NAdam(ours)
     with pytest.warns(RuntimeWarning, match="kernels need Numba") as seen:
         drive(optimizer, 5)

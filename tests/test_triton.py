@@ -27,12 +27,17 @@ needs_triton = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, Any]:
     """What tests/interpreted.py has measured."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.interpreted"]
+    return json.loads(output("tests.interpreted", {"TRITON_INTERPRET": "1"}))
+
+
+def output(module: str, settings: dict[str, str]) -> str:
+    """What a program prints that uses Triton in a process of its own."""
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "OMP_NUM_THREADS": "1", **settings}
     root = Path(__file__).parent.parent
+    command = [sys.executable, "-m", module]
     done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=300)
     assert not done.returncode, done.stderr[-2000:]
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 @needs_triton
@@ -62,6 +67,12 @@ def test_every_type_norm_and_lane_gives_what_the_cpus_kernel_gives(
     case: str, tolerance: float, interpreted: dict[str, Any]
 ) -> None:
     assert interpreted[case] <= tolerance
+
+
+@needs_triton
+def test_the_kernels_compile_to_a_gpus_machine_code_without_a_gpu(tmp_path: Path) -> None:
+    done, of, asked = output("tests.compiled", {"TRITON_CACHE_DIR": str(tmp_path)}).splitlines()[-1].split()
+    assert (of, done) == ("of", asked) and int(done) > len(every_rule()) // 12
 
 
 @pytest.mark.parametrize("rule", every_rule(), ids=label)

@@ -78,14 +78,15 @@ class KernelStep:
         self._locate(columns, rows, lanes)
         if finite_only and not np.isfinite(self._squares(lanes or 1)).all():
             return None
+        if self._is_limited and self._limit is None:  # made before anything changes, since making it can fail
+            self._limit = RowLimit(weights, rows or [0] * len(weights), lanes)
         values = {name: given[name] for name in self._inputs}
         count, row_of = self._add_norm(values, given, lanes)
         coefficients, scalars = self._host(values, count)
         self._steps += 1
         for batch in self._batches:
             batch.run(coefficients, count, self._steps if seed is None else seed)
-        if self._is_limited:
-            self._limit = self._limit or RowLimit(weights, rows or [0] * len(weights), lanes)
+        if self._limit:
             self._limit(given["max_norm"])
         increment_version(list(weights))  # autograd must notice that they changed
         return scalars if row_of is None else self._per_row(scalars)

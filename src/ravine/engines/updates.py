@@ -82,7 +82,7 @@ class Group:
             self._update_on_columns(views, own, step, time)
             return
         given = {**self.at(time), **self.scalars, "t": step}
-        new = self.kernel.step(views, own, self._slot_views, given, lanes=len(self.members), seed=step)
+        new = self.kernel.step(views, own, self._slot_views, given, lanes=len(self.members), seed=step) or {}
         for name, column in self.scalars.items():
             self.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
 
