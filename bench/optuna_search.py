@@ -25,7 +25,6 @@ from ravine.problems.problem import Problem
 from ravine.randomness import build, order
 from ravine.rules.rule import Search
 
-WAYS = ("threads", "jobs", "processes")
 CORES = 2
 
 

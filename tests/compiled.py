@@ -8,14 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from tests.interpreted import every_rule
-
 from ravine.emit.split import split
 from ravine.emit.trace import trace
 from ravine.emit.triton import source
 from ravine.engines.gpu import BLOCK, compiled
 from ravine.rules.adam import Adam
 from ravine.rules.rule import Rule, slots_of
+from tests.interpreted import every_rule
 
 HOPPER = ("cuda", 90, 32)  # H100 and H200
 TYPES: list[list[Any]] = [

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.lastplace import exactly, ulps
 from torch import Tensor
 
 from ravine.emit.trace import trace
@@ -21,6 +20,7 @@ from ravine.rules.clip import ClipGlobalNorm, ClipNorm
 from ravine.rules.maxnorm import MaxNorm
 from ravine.rules.rule import Rule, catalogue, hypers, name_of, scalars_of, slots_of, values
 from ravine.rules.spec import combinators
+from tests.lastplace import exactly, ulps
 
 SIZES = [(3,), (0,), (5001,), (), (43, 3), (1,), (129,)]
 ROWS = [0, 1, 0, 1, 1, 0, 2]

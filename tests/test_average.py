@@ -140,6 +140,18 @@ def test_complex_weights_have_a_complex_average() -> None:
     assert found.tolist() == [0.5 + 1j, 2 - 2j]
 
 
+@pytest.mark.parametrize("rule", [Averaged(SGD()), MaxNorm(SGD())], ids=lambda rule: type(rule).__name__)
+def test_what_touches_every_entry_refuses_a_sparse_gradient(rule: Any) -> None:
+    table = nn.Embedding(5, 2, sparse=True)
+    table(torch.tensor([1, 3])).sum().backward()
+    before = table.weight.detach().clone()
+    with pytest.raises(
+        UserError, match=f"{type(rule).__name__} got a sparse gradient: .* leave it out or use sparse=False"
+    ):
+        optim.FromRule(table.parameters(), rule).step()
+    assert table.weight.equal(before)
+
+
 def test_an_optimizer_without_an_average_says_how_to_get_one() -> None:
     p: Tensor = nn.Parameter(torch.ones(2))
     for use in (averaged, lambda made: swapped(made).__enter__()):

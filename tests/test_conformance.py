@@ -12,6 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
+from ravine.rules.adam import Adam
+from ravine.rules.rule import Combinator, Rule, hypers, scalars_of, slots_of
+from ravine.types import State
 from tests.driving import (
     RULES,
     SHAPES,
@@ -27,11 +32,6 @@ from tests.driving import (
     step,
     varied,
 )
-from torch import Tensor
-
-from ravine.rules.adam import Adam
-from ravine.rules.rule import Combinator, Rule, hypers, scalars_of, slots_of
-from ravine.types import State
 
 ULP = 2.0**-23  # of a float32 of size one; relative, so that a number just below a power of two is not judged harder
 every_rule = pytest.mark.parametrize(("name", "rule"), RULES)

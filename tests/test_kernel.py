@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.lastplace import exactly, ulps
 from torch import Tensor
 
 from ravine.emit.trace import trace
@@ -36,6 +35,7 @@ from ravine.rules.rule import (
     with_values,
 )
 from ravine.rules.spec import combinators
+from tests.lastplace import exactly, ulps
 
 COMBINATORS: list[Any] = list(combinators().values())
 

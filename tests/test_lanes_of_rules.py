@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.driving import RULES, Noisy, Tensors, combinators, drive, elsewhere
 
 from ravine.engines.column import Column
 from ravine.rules.adam import Adam
 from ravine.rules.rule import Rule, hypers, with_values
+from tests.driving import RULES, Noisy, Tensors, combinators, drive, elsewhere
 
 LANES, STEPS = 4, 30
 SHAPES: tuple[tuple[int, ...], ...] = ((7,), (3, 5), ())

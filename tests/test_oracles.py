@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.driving import RULES, Noisy, code_names, combinators, drive, elsewhere, normal, starts, step, varied
-from tests.oracles.loop import Memory, Oracle, Settings, Slope, Vectors, walk
 
 from ravine.rules.rule import Combinator, Rule, hypers, values
+from tests.driving import RULES, Noisy, code_names, combinators, drive, elsewhere, normal, starts, step, varied
+from tests.oracles.loop import Memory, Oracle, Settings, Slope, Vectors, walk
 
 SHAPES: list[tuple[int, ...]] = [(7,), (2, 3), ()]
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.driving import Noisy, constant, descend, drive, normal, starts, step
 from torch import Tensor
 
 from ravine.rules.adam import (
@@ -35,6 +34,7 @@ from ravine.rules.scaled import (
     RMSpropNesterov,
     RMSpropTwice,
 )
+from tests.driving import Noisy, constant, descend, drive, normal, starts, step
 
 F64 = torch.float64
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from tests.driving import constant, descend, starts, step
 from torch import Tensor
 
 from ravine.rules.combine import (
@@ -16,6 +15,7 @@ from ravine.rules.combine import (
 )
 from ravine.rules.descent import SGD
 from ravine.rules.rule import Rule
+from tests.driving import constant, descend, starts, step
 
 F64 = torch.float64
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tests.driving import Noisy, constant, descend, drive, normal, starts, step
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -24,6 +23,7 @@ from ravine.rules.descent import (
     NesterovVariables,
 )
 from ravine.rules.rule import Rule, with_values
+from tests.driving import Noisy, constant, descend, drive, normal, starts, step
 
 F64 = torch.float64
 RAVINE = torch.tensor([1.0, 100.0], dtype=F64)  # curvatures of a quadratic with condition number 100

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.driving import RULES, combinators
 
 from ravine.errors import UserError
 from ravine.rules.adam import AdamW
@@ -24,6 +23,7 @@ from ravine.rules.combine import (
 )
 from ravine.rules.descent import SGD, Momentum
 from ravine.rules.rule import Hyper, Rule, check, hypers, make, resolve, with_values
+from tests.driving import RULES, combinators
 
 CLASSES: list[type[Rule]] = [*(rule for _, rule in RULES), *combinators()]
 FIELDS = [(rule, field, declared) for rule in CLASSES for field, declared in hypers(rule).items()]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.driving import Noisy, Tensors, constant, drive, normal, starts, step
 from torch import Tensor
 
 from ravine.rules.combine import ClipGlobalNorm, ClipNorm, ClipValue, CoupledDecay, DecoupledDecay
 from ravine.rules.descent import SGD
 from ravine.rules.rule import Rule, make
+from tests.driving import Noisy, Tensors, constant, drive, normal, starts, step
 
 SHAPES: list[tuple[int, ...]] = [(5,), (2, 3)]
 STEPS = 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from ravine.rules.rule import (
     hypers,
     name_of,
     needs_of,
+    resolve,
     scalars_of,
     slots_of,
     values,
@@ -149,3 +151,13 @@ def test_comparisons_choose_entry_by_entry(g: float, expected: float) -> None:
     program = trace(Choosing())
     u, m = program.evaluate({"g": g, "w": 0.8, "t": 1, "m": 0.1}, (program.update, program.slots["m"]))
     assert (u, m) == (pytest.approx(expected), 0.0)
+
+
+def test_a_profiler_of_the_caller_does_not_break_a_first_step() -> None:
+    profiler = cProfile.Profile()
+    profiler.enable()
+    try:
+        program = trace(resolve("nadam")())
+    finally:
+        profiler.disable()
+    assert {"mu", "mu_next"} <= set(program.names.values())

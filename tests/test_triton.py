@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.interpreted import every_rule, label
 
 from ravine.emit.split import split
 from ravine.emit.trace import trace
@@ -20,6 +19,7 @@ from ravine.engines.gpu import TritonStep
 from ravine.errors import UserError
 from ravine.rules.adam import Adam
 from ravine.rules.rule import Rule, slots_of
+from tests.interpreted import every_rule, label
 
 needs_triton = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="needs triton: the extra 'gpu'")
 

@@ -46,9 +46,7 @@ def models() -> dict[str, Callable[[], nn.Module]]:
     """The models of the proof: with dropout, with convolutions and batch normalisation."""
     return {
         "mlp with dropout": lambda: mlp([64, 32, 32, 10], nn.Tanh, dropout=0.3),
-        "cnn with batch norm": lambda: nn.Sequential(
-            nn.BatchNorm2d(1), *cnn((1, 8, 8), [4], 10, nn.Tanh, dropout=0.2)
-        ),
+        "cnn with batch norm": lambda: nn.Sequential(nn.BatchNorm2d(1), *cnn((1, 8, 8), [4], 10, nn.Tanh, dropout=0.2)),
     }
 
 

@@ -32,7 +32,9 @@ class RunResult(_Value):
     hypers: dict[str, float]
     schedule: str  # name of the schedule of the learning rate: "cosine", "constant"
     seed: int
-    stage: Stage  # "rung": a contender of the halving; "final": a finalist; "default": a finalist's rule at its defaults
+    stage: (
+        Stage  # "rung": a contender of the halving; "final": a finalist; "default": a finalist's rule at its defaults
+    )
     rung: int = 0  # the last rung it ran in (0 is the first)
     status: Status
     reason: str = ""  # for a diverged run: "loss became NaN at epoch 3", one clause

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from tests.oracles.loop import Memory, Number, Settings, each_entry
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -131,9 +132,9 @@ def _call_and_name(rule: Rule, call: Callable[[], Any]) -> tuple[Any, dict[int, 
                 if isinstance(value, Symbol):
                     names.setdefault(value.index, name)
 
-    before = sys.getprofile()
-    sys.setprofile(note)  # a trace has no other way to the letters of the equation's author
-    try:
-        return call(), names
-    finally:
-        sys.setprofile(before)
+    def watched() -> Any:
+        sys.setprofile(note)  # a trace has no other way to the letters of the equation's author
+        return call()
+
+    with ThreadPoolExecutor(1) as alone:  # a profiler belongs to its thread: the caller's own goes on
+        return alone.submit(watched).result(), names

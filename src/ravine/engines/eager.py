@@ -155,5 +155,8 @@ def check_sparse(rule: Rule) -> None:
         raise UserError(
             f"{name_of(rule)} got a sparse gradient: only SGD and Adagrad take those; use one of them or sparse=False"
         )
-    if not all(isinstance(part, CLIPS) for part in around):
+    if any(hasattr(part, "weight_decay") for part in around):
         raise UserError("weight decay got a sparse gradient: it would touch every entry; set weight_decay=0")
+    if not all(isinstance(part, CLIPS) for part in around):
+        names = ", ".join(type(part).__name__ for part in around if not isinstance(part, CLIPS))
+        raise UserError(f"{names} got a sparse gradient: it would touch every entry; leave it out or use sparse=False")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain as chained
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.graph import increment_version
@@ -20,6 +23,8 @@ from ravine.errors import UserError
 from ravine.rules.maxnorm import MaxNorm
 from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of
 from ravine.types import Scalar
+
+_dtype, _device = attrgetter("dtype"), attrgetter("device")
 
 
 def serves(rule: Rule) -> bool:
@@ -45,8 +50,11 @@ class KernelStep:
         self._host = Host(self._split)
         self._inputs = {*hypers(rule), *scalars_of(rule), "t"}
         self._norm = next(iter(needs_of(rule) & {"norm", "global_norm"}), None)
-        self._where: tuple[Any, ...] = ()
-        self._types: list[Any] = []
+        self._like: tuple[Any, ...] = ()  # what the tables were made for: sizes, types, rows, lanes
+        self._devices: list[torch.device] = []
+        self._addresses: list[int] = []
+        self._read: NDArray[np.float64] | None = None  # the squares of these gradients, where they are known
+        self._parts = 1
         self._batches: list[Launch] = []
         self._limit: RowLimit | None = None
         self._rows: Integers = np.empty(0, dtype=np.int64)
@@ -74,14 +82,43 @@ class KernelStep:
         ``finite_only`` reads the gradients first; if one is not finite, nothing is changed and the result is None.
         """
         columns = [weights, [in_order(w, g, lanes) for w, g in zip(weights, gradients, strict=True)]]
-        columns += [slots[name] for name in self.slots]
-        self._locate(columns, rows, lanes)
-        if finite_only and not np.isfinite(self._squares(lanes or 1)).all():
+        self.locate([*columns, *(slots[name] for name in self.slots)], rows, lanes)
+        if finite_only and not self.finite():
             return None
+        return self.advance(weights, given, seed)
+
+    def locate(self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None = None, lanes: int = 0) -> None:
+        """Say where a step is to be taken: weights, gradients in their order of memory, and each slot; cheap again."""
+        flat = list(chained(*columns))
+        try:
+            addresses = list(map(Tensor.data_ptr, flat))
+        except RuntimeError:  # a tensor without storage: say which kinds there may be
+            _ = [stored(x, self.devices) for x in flat]
+            raise
+        self._read = None
+        like = (list(map(Tensor.numel, columns[0])), list(map(_dtype, flat)), rows and list(rows), lanes)
+        if self._like != like or (self._addresses != addresses and list(map(_device, flat)) != self._devices):
+            self._build(columns, rows, lanes)
+            self._like, self._devices, self._limit = like, list(map(_device, flat)), None
+        elif self._addresses != addresses:
+            self._move(columns, addresses)
         if self._is_limited and self._limit is None:  # made before anything changes, since making it can fail
-            self._limit = RowLimit(weights, rows or [0] * len(weights), lanes)
+            self._limit = RowLimit(columns[0], rows or [0] * len(columns[0]), lanes)
+        self._addresses = addresses
+
+    def finite(self) -> bool:
+        """Whether every gradient is finite; norms that the step needs are measured by the way, and kept for it."""
+        if self._norm is None:
+            return all(batch.finite() for batch in self._batches)
+        self._read = self._squares()
+        return bool(np.isfinite(self._read).all())
+
+    def advance(
+        self, weights: Sequence[Tensor], given: Mapping[str, Scalar], seed: int | None = None
+    ) -> dict[str, Any]:
+        """Take the step where `locate` has said, with those numbers; the new scalars."""
         values = {name: given[name] for name in self._inputs}
-        count, row_of = self._add_norm(values, given, lanes)
+        count, row_of = self._add_norm(values, given)
         coefficients, scalars = self._host(values, count)
         self._steps += 1
         for batch in self._batches:
@@ -91,26 +128,15 @@ class KernelStep:
         increment_version(list(weights))  # autograd must notice that they changed
         return scalars if row_of is None else self._per_row(scalars)
 
-    def _locate(self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None, lanes: int) -> None:
-        """Keep the tables, note new addresses, or start anew."""
-        try:
-            addresses = [[x.data_ptr() for x in column] for column in columns]
-        except RuntimeError:  # a tensor without storage: say which kinds there may be
-            _ = [stored(x, self.devices) for column in columns for x in column]
-            raise
-        shape = ([x.numel() for x in columns[0]], rows and list(rows), lanes)
-        if self._where == (shape, addresses):
-            return
-        self._limit = None
-        types = [(x.dtype, x.device) for column in columns for x in column]
-        if self._where[:1] != (shape,) or self._types != types:
-            self._build(columns, rows, lanes)
-        else:
-            for role, (old, new) in enumerate(zip(self._where[1], addresses, strict=True)):
-                if old != new:
-                    for batch in self._batches:
-                        batch.move(role, [columns[role][i] for i in batch.members])
-        self._where, self._types = (shape, addresses), types
+    def _move(self, columns: list[Sequence[Tensor]], addresses: list[int]) -> None:
+        """Note the addresses that are new."""
+        count = len(columns[0])
+        for role, column in enumerate(columns):
+            part = slice(role * count, (role + 1) * count)
+            if addresses[part] != self._addresses[part]:
+                self._limit = self._limit if role else None
+                for batch in self._batches:
+                    batch.move(role, [column[i] for i in batch.members])
 
     def _build(self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None, lanes: int) -> None:
         name = name_of(self.rule)
@@ -121,7 +147,7 @@ class KernelStep:
             kept = tuple(stored(column[i], self.devices) for column in columns)
             kinds.setdefault((w.device, *kept), []).append(i)
         tensor_rows = np.zeros(len(columns[0]), dtype=np.int64) if rows is None else np.asarray(rows, dtype=np.int64)
-        parts = lanes or 1
+        parts = self._parts = lanes or 1
         self._rows = np.tile(np.arange(lanes), len(columns[0])) if lanes else tensor_rows
         self._batches = []
         for members in kinds.values():
@@ -130,13 +156,13 @@ class KernelStep:
             arrays = [[column[i] for i in members] for column in columns]
             self._batches.append(self.launch(self._split, name, members, arrays, places, lanes))
 
-    def _add_norm(self, values: dict[str, Any], given: Mapping[str, Any], lanes: int) -> tuple[int, Integers | None]:
+    def _add_norm(self, values: dict[str, Any], given: Mapping[str, Any]) -> tuple[int, Integers | None]:
         """Put the norm that the rule needs into ``values``; how many coefficient rows there are, and of which row."""
         sizes = [x.size for x in values.values() if isinstance(x, np.ndarray)]
-        count = max([lanes, 1, *sizes])
+        count = max([self._parts, *sizes])
         if self._norm is None:
             return count, None
-        norm = np.asarray(given[self._norm]) if self._norm in given else self._measure(lanes or 1)
+        norm = np.asarray(given[self._norm]) if self._norm in given else self._measure()
         if self._norm == "global_norm":
             values["global_norm"] = norm
             return max(count, norm.size), None
@@ -145,15 +171,15 @@ class KernelStep:
         values["norm"] = norm.ravel()
         return len(self._rows), self._rows
 
-    def _measure(self, parts: int) -> NDArray[np.float64]:
+    def _measure(self) -> NDArray[np.float64]:
         """The norm that the rule needs: of each segment, or of everything, lane by lane."""
-        total = self._squares(parts)
-        return np.sqrt(total if self._norm == "norm" else total.reshape(-1, parts).sum(axis=0))
+        total = self._squares() if self._read is None else self._read
+        return np.sqrt(total if self._norm == "norm" else total.reshape(-1, self._parts).sum(axis=0))
 
-    def _squares(self, parts: int) -> NDArray[np.float64]:
+    def _squares(self) -> NDArray[np.float64]:
         total = np.empty(len(self._rows))
         for batch in self._batches:
-            segments = (np.array(batch.members)[:, None] * parts + np.arange(parts)).ravel()
+            segments = (np.array(batch.members)[:, None] * self._parts + np.arange(self._parts)).ravel()
             total[segments] = batch.squares()
         return total
 

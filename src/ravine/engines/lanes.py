@@ -80,7 +80,7 @@ class Lanes:
         return [found[row] for row in range(len(self))]
 
     def snapshot(self, row: int) -> Lane:
-        """The weights and buffers of one lane as they are now, without the state of its rule: to look at, not to go on."""
+        """One lane's weights and buffers as they are now, without its rule's state: to look at, not to go on from."""
         at = int(self.back[row])
         buffers = {n: b[at].clone() for n, b in self.buffers.items()}
         rule, schedules, *_ = next(g for g in self.groups if g.start <= at < g.end).member(0)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ravine.emit import numba as printer
 from ravine.emit.split import Split
 from ravine.engines.native import kernel
-from ravine.engines.norm import squares
+from ravine.engines.norm import is_finite, squares
 from ravine.engines.table import Integers, Table
 from ravine.engines.threads import share
 
@@ -36,6 +36,10 @@ class Launch(Protocol):
     def squares(self) -> NDArray[np.float64]:
         """The sum of squares of each segment's gradient."""
         ...
+
+    def finite(self) -> bool:
+        """Whether every gradient is finite; a no may come of squares that are too large to add."""
+        return bool(np.isfinite(self.squares()).all())
 
     def run(self, columns: list[Any], count: int, seed: int) -> None:
         """Update everything; a column is a coefficient: a number, or one for each of ``count`` rows."""
@@ -61,6 +65,10 @@ class CpuLaunch(Launch):
     def squares(self) -> NDArray[np.float64]:
         """As `Launch`."""
         return squares(self._table)
+
+    def finite(self) -> bool:
+        """As `Launch`."""
+        return is_finite(self._table)
 
     def run(self, columns: list[Any], count: int, seed: int) -> None:
         """As `Launch`."""

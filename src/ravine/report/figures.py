@@ -6,9 +6,6 @@ import math
 from html import escape
 from typing import Any
 
-from ravine.report.findings import tried
-from ravine.report.numbers import plain
-from ravine.report.palette import FAINT, LINE, OUTCOMES, Look, look
 from ravine.reading import (
     by_rule,
     contenders,
@@ -21,6 +18,9 @@ from ravine.reading import (
     good_loss,
     repeats,
 )
+from ravine.report.findings import tried
+from ravine.report.numbers import plain
+from ravine.report.palette import FAINT, LINE, OUTCOMES, Look, look
 from ravine.results import RaceResult, RunResult
 
 LOSS = "validation loss (mean per example)"

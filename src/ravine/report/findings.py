@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from ravine.report.numbers import plain, rate, spread, times
 from ravine.reading import (
     by_rule,
     contenders,
@@ -16,6 +15,7 @@ from ravine.reading import (
     repeats,
     start_loss,
 )
+from ravine.report.numbers import plain, rate, spread, times
 from ravine.results import RaceResult, RunResult, Standing
 
 

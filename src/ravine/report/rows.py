@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ravine.report.numbers import change, percent, rate, spread, times
 from ravine.reading import finalists, one_run
+from ravine.report.numbers import change, percent, rate, spread, times
 from ravine.results import Interval, RaceResult, Standing
 
 

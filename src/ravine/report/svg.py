@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from ravine.reading import finalists
 from ravine.report.numbers import plain
 from ravine.report.palette import look
-from ravine.reading import finalists
 from ravine.results import Interval, RaceResult, Standing
 
 Scale = tuple[float, float]  # the losses at the left and right end

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ravine.reading import contenders
 from ravine.report.findings import failures
 from ravine.report.numbers import count, duration, times
-from ravine.reading import contenders
 from ravine.report.rows import Row, metric, rows, setup
 from ravine.results import RaceResult
 

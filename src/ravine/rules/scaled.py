@@ -281,7 +281,8 @@ class RMSpropCenteredMomentum(_Rolling):
 class Adadelta(Rule):
     """Adadelta: the step is scaled to the size of past steps, so no learning rate is needed.
 
-        v <- rho v + (1 - rho) g^2      d = sqrt(x + eps) / sqrt(v + eps) g      x <- rho x + (1 - rho) d^2      u = -lr d
+        v <- rho v + (1 - rho) g^2      d = sqrt(x + eps) / sqrt(v + eps) g
+        x <- rho x + (1 - rho) d^2      u = -lr d
 
     State: v [g^2], x [w^2].   Reference: Zeiler 2012, arXiv:1212.5701, algorithm 1; lr is torch's addition.
     """
