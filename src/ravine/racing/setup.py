@@ -97,5 +97,5 @@ class Setup:
 
 
 def _batch(samples: int) -> int:
-    """64, or for small data the power of two that gives about sixteen steps an epoch."""
-    return 64 if samples >= 1000 else max(4, 2 ** ((samples // 16).bit_length() - 1))
+    """64, or for small data the power of two that gives about sixteen steps an epoch, 8 at least."""
+    return 64 if samples >= 1000 else min(samples, max(8, 2 ** ((samples // 16).bit_length() - 1)))
