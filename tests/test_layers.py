@@ -17,7 +17,7 @@ LAYERS = (
     "results", "reading", "problems.problem", "engines", "optim",
     "problems", "losses", "models", "recipe",
     "training", "racing", "store", "report",
-    "prove", "api", "cli", "",
+    "prove", "api", "bench", "cli", "",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

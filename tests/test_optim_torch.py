@@ -30,6 +30,7 @@ GRID: dict[str, dict[str, list[Any]]] = {
     "AdamW": {"amsgrad": [False, True]},
     "Adamax": {"betas": [(0.9, 0.999), (0.5, 0.9)]},
     "NAdam": {"momentum_decay": [4e-3, 0.1], "decoupled_weight_decay": [False, True]},
+    "RAdam": {"betas": [(0.9, 0.999), (0.9, 0.6)], "decoupled_weight_decay": [False, True]},
 }
 
 

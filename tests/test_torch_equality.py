@@ -39,6 +39,8 @@ CASES: list[tuple[str, dict[str, float], str, dict[str, Any]]] = [
     ("adamax", {}, "Adamax", {}),
     ("nadam", {}, "NAdam", {}),
     ("nadam", {"momentum_decay": 0.1}, "NAdam", {"momentum_decay": 0.1}),
+    ("radam", {}, "RAdam", {}),
+    ("radam", {"beta2": 0.6}, "RAdam", {"betas": (0.9, 0.6)}),
 ]
 
 

@@ -1,9 +1,10 @@
 """The `ravine` command. Nothing here imports torch until a command needs it."""
 
-from ravine.cli import prove, race, rules, runs, train
+from ravine.cli import bench, prove, race, rules, runs, train
 from ravine.cli.app import app, main
 
-ORDER = ("race", "train", "rules", "runs", "show", "report", "export", "prove")  # in the help: the main job first
+# In the help, the main job first
+ORDER = ("race", "train", "rules", "runs", "show", "report", "export", "prove", "bench")
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
-__all__ = ["app", "main", "prove", "race", "rules", "runs", "train"]
+__all__ = ["app", "bench", "main", "prove", "race", "rules", "runs", "train"]

@@ -13,6 +13,7 @@ from ravine.emit.trace import reach
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 CALLS = {"sqrt": "sqrt", "abs": "abs", "sign": "sign", "max": "maximum", "where": "where"}
+PLAIN = {float, int}
 NUMBERS: dict[str, Any] = {
     "sqrt": math.sqrt,
     "maximum": lambda x, y: x if x != x or x > y else y,
@@ -56,9 +57,9 @@ class Host:
         """The coefficients, each a number or a column of ``rows`` numbers, and the new scalars."""
         if rows == 1:
             try:
-                results = self._numbers(
-                    {k: x.item() if isinstance(x, np.ndarray) else float(x) for k, x in given.items()}
-                )
+                if not PLAIN.issuperset(map(type, given.values())):
+                    given = {k: x.item() if isinstance(x, np.ndarray) else float(x) for k, x in given.items()}
+                results = self._numbers(given)
                 return results[: self._count], dict(zip(self.scalars, results[self._count :], strict=True))
             except (ArithmeticError, ValueError):  # a division by zero is Inf in a column and in a kernel
                 pass

@@ -48,8 +48,8 @@ class KernelStep:
         self._split = split(trace(unlimited(rule)))
         self._is_limited = any(isinstance(part, MaxNorm) for part in chain(rule))
         self._host = Host(self._split)
-        self._inputs = {*hypers(rule), *scalars_of(rule), "t"}
         self._norm = next(iter(needs_of(rule) & {"norm", "global_norm"}), None)
+        self._inputs = {*hypers(rule), *scalars_of(rule), "t", self._norm}
         self._like: tuple[Any, ...] = ()  # what the tables were made for: sizes, types, rows, lanes
         self._devices: list[torch.device] = []
         self._addresses: list[int] = []
@@ -98,6 +98,7 @@ class KernelStep:
         self._read = None
         like = (list(map(Tensor.numel, columns[0])), list(map(_dtype, flat)), rows and list(rows), lanes)
         if self._like != like or (self._addresses != addresses and list(map(_device, flat)) != self._devices):
+            self._like = ()  # should the tables not come about
             self._build(columns, rows, lanes)
             self._like, self._devices, self._limit = like, list(map(_device, flat)), None
         elif self._addresses != addresses:
@@ -105,6 +106,18 @@ class KernelStep:
         if self._is_limited and self._limit is None:  # made before anything changes, since making it can fail
             self._limit = RowLimit(columns[0], rows or [0] * len(columns[0]), lanes)
         self._addresses = addresses
+
+    def stays(self, columns: list[Sequence[Tensor]]) -> bool:
+        """`locate` where every tensor is of the same kind as the last: whether no other than gradients have moved."""
+        addresses = list(map(Tensor.data_ptr, chained(*columns)))
+        if addresses != self._addresses:
+            first, last = len(columns[0]), 2 * len(columns[0])
+            if addresses[:first] != self._addresses[:first] or addresses[last:] != self._addresses[last:]:
+                return False
+            self._move(columns, addresses)
+            self._addresses = addresses
+        self._read = None
+        return True
 
     def finite(self) -> bool:
         """Whether every gradient is finite; norms that the step needs are measured by the way, and kept for it."""
@@ -117,8 +130,9 @@ class KernelStep:
         self, weights: Sequence[Tensor], given: Mapping[str, Scalar], seed: int | None = None
     ) -> dict[str, Any]:
         """Take the step where `locate` has said, with those numbers; the new scalars."""
-        values = {name: given[name] for name in self._inputs}
-        count, row_of = self._add_norm(values, given)
+        if not self._inputs.issuperset(given):
+            given = {name: x for name, x in given.items() if name in self._inputs}
+        values, count, row_of = self._with_norm(given)
         coefficients, scalars = self._host(values, count)
         self._steps += 1
         for batch in self._batches:
@@ -156,20 +170,16 @@ class KernelStep:
             arrays = [[column[i] for i in members] for column in columns]
             self._batches.append(self.launch(self._split, name, members, arrays, places, lanes))
 
-    def _add_norm(self, values: dict[str, Any], given: Mapping[str, Any]) -> tuple[int, Integers | None]:
-        """Put the norm that the rule needs into ``values``; how many coefficient rows there are, and of which row."""
-        sizes = [x.size for x in values.values() if isinstance(x, np.ndarray)]
-        count = max([self._parts, *sizes])
+    def _with_norm(self, given: Mapping[str, Any]) -> tuple[Mapping[str, Any], int, Integers | None]:
+        """The numbers with the norm that the rule needs; how many coefficient rows there are, and of which row."""
+        count = max([self._parts, *[x.size for x in given.values() if isinstance(x, np.ndarray)]])
         if self._norm is None:
-            return count, None
+            return given, count, None
         norm = np.asarray(given[self._norm]) if self._norm in given else self._measure()
         if self._norm == "global_norm":
-            values["global_norm"] = norm
-            return max(count, norm.size), None
-        for name, x in values.items():
-            values[name] = np.asarray(x)[self._rows] if np.size(x) > 1 else x
-        values["norm"] = norm.ravel()
-        return len(self._rows), self._rows
+            return {**given, "global_norm": norm}, max(count, norm.size), None
+        values = {name: np.asarray(x)[self._rows] if np.size(x) > 1 else x for name, x in given.items()}
+        return {**values, "norm": norm.ravel()}, len(self._rows), self._rows
 
     def _measure(self) -> NDArray[np.float64]:
         """The norm that the rule needs: of each segment, or of everything, lane by lane."""

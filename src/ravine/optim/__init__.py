@@ -8,7 +8,7 @@ from ravine.optim.discovered import FromRule, OfRule, find, of
 from ravine.optim.extras import Extras
 from ravine.optim.finite import NonFiniteGradient
 from ravine.optim.torchlike import SGD, Adadelta, Adagrad, RMSprop
-from ravine.optim.torchlike_adam import Adam, Adamax, AdamW, NAdam
+from ravine.optim.torchlike_adam import Adam, Adamax, AdamW, NAdam, RAdam
 from ravine.rules.rule import catalogue
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "FromRule",
     "NAdam",
     "NonFiniteGradient",
+    "RAdam",
     "RMSprop",
     "RuleOptimizer",
     "of",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
@@ -18,27 +17,16 @@ from ravine.optim import checkpoint, groups
 from ravine.optim.extras import Extras
 from ravine.optim.finite import NONFINITE, Policy, finite
 from ravine.optim.groups import Group
+from ravine.optim.hooks import hooked
+from ravine.optim.made import Made, Moving, Rules, time_of
+from ravine.optim.plan import Plan
 from ravine.optim.stepper import ENGINES, Item, Stepper
-from ravine.rules.rule import Rule, name_of, needs_of, slots_of
+from ravine.rules.rule import Rule, name_of
 from ravine.types import State
-
-IGNORED = ("foreach", "fused", "capturable", "maximize", "differentiable")  # torch's options that change no equation
-
 
 # Torch keeps these out of torch.compile by a decorator that imports the compiler at the first call: seconds for nothing
 ADD = inspect.unwrap(Optimizer.add_param_group)
 ZERO = inspect.unwrap(Optimizer.zero_grad)
-
-
-@dataclass(slots=True)
-class _Made:
-    """The rule that a group's options made, and what a step asks of it."""
-
-    options: list[Any]
-    step: int | None  # the step that it is for, where it differs by step
-    rule: Rule
-    slots: tuple[str, ...]
-    ahead: bool
 
 
 class RuleOptimizer(Optimizer, ABC):
@@ -52,7 +40,6 @@ class RuleOptimizer(Optimizer, ABC):
     """
 
     torch_names: ClassVar[Mapping[str, str]] = {}  # slot or scalar -> its name in torch.optim's checkpoints
-    timed: ClassVar[bool] = False  # the rule itself depends on the step
 
     def __init__(self, params: ParamsT, defaults: Mapping[str, Any], extras: Mapping[str, Any]) -> None:
         owner = type(self).__name__
@@ -61,7 +48,8 @@ class RuleOptimizer(Optimizer, ABC):
                 raise unknown(f"option of {owner}", name, {*defaults, *Extras.__annotations__})
         self._stepper = Stepper(_one_of("engine", extras.get("engine", "auto"), ENGINES))
         self.nonfinite: Policy = _one_of("nonfinite", extras.get("nonfinite", "raise"), NONFINITE)
-        self._rules: dict[int, _Made] = {}  # by group
+        self._rules = Rules()
+        self._plan: Plan | None = None
         ours = {name: value for name, value in extras.items() if name in groups.OURS}
         super().__init__(params, {**defaults, **ours})
 
@@ -75,6 +63,10 @@ class RuleOptimizer(Optimizer, ABC):
         schedules = group.get("schedules") or {}
         rule = groups.compose(self.equation(group, step), group)
         return groups.check_values(owner, groups.scheduled(rule, schedules, step))
+
+    def depends_on_step(self, group: Group) -> bool:
+        """Whether the group's rule is another at another step."""
+        return bool(group.get("schedules"))
 
     def rules(self) -> list[Rule]:
         """The rule of each group as its options stand."""
@@ -90,6 +82,7 @@ class RuleOptimizer(Optimizer, ABC):
         self.rule_of(group)
         ADD(self, group)
 
+    @hooked
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every parameter that has a gradient.
 
@@ -98,12 +91,19 @@ class RuleOptimizer(Optimizer, ABC):
             UserError: if a group's option was set out of bounds, or a look-ahead rule got no closure.
         """
         loss = self._evaluate(closure)
-        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            items = self._items(looked=closure is not None)
-            self._stepper.advance(items)
-        for item in items:
-            item.state["step"] = item.t
+        if self._plan is None or not self._plan.again(
+            self.param_groups, self.state, self._made, self.nonfinite != "ignore"
+        ):
+            self._plan = None
+            with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+                self._plan = self._step_in_full(looked=closure is not None)
         return loss
+
+    def _step_in_full(self, looked: bool) -> Plan | None:
+        """The step with everything found out anew; the plan of the next one, if that may be like it."""
+        found = self._find(looked)
+        swept = self._stepper.advance(self._items(found))
+        return Plan.of(self.param_groups, self.state, [(each.which, each.made) for each in found], swept)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients; with ``set_to_none=False`` they stay, as zeros."""
@@ -124,9 +124,9 @@ class RuleOptimizer(Optimizer, ABC):
         with eager.looking_ahead(moving), torch.enable_grad():
             return closure()
 
-    def _items(self, looked: bool) -> list[Item]:
-        """Every tensor's step; all that can fail has been checked before the first state is made."""
-        found: list[tuple[int, int, Tensor, _Made, int]] = []
+    def _find(self, looked: bool) -> list[Moving]:
+        """The parameters that have a gradient."""
+        found: list[Moving] = []
         for which, group in enumerate(self.param_groups):
             made = self._made(which)
             if made.ahead and not looked:
@@ -136,30 +136,36 @@ class RuleOptimizer(Optimizer, ABC):
                 )
             for index, p in enumerate(group["params"]):
                 if p.grad is not None:
-                    t = _time(self.state.get(p), made.slots)
-                    found.append((which, index, p, made if made.step is None else self._made(which, t), t))
-        rules = [made.rule for _, _, _, made, _ in found]
+                    t = time_of(self.state.get(p), made.slots)
+                    found.append(Moving(which, index, p, made if made.step is None else self._made(which, t), t))
+        return found
+
+    def _items(self, found: Sequence[Moving]) -> list[Item]:
+        """Every tensor's step; all that can fail has been checked before the first state is made."""
         gradients = self._gradients(found)
         sizes = None
         if self.nonfinite != "ignore" and not any(g.is_meta for g in gradients):
-            checked = finite(gradients, self.nonfinite, lambda i: self._label(*found[i][:2]), self._stepper.norms)
+            checked = finite(gradients, self.nonfinite, lambda i: self._label(found[i]), self._stepper.norms)
             if checked is None:
                 return []
             gradients, sizes = checked
-        facts = eager.facts(rules, gradients, sizes)
+        facts = eager.facts([each.made.rule for each in found], gradients, sizes)
         return [
-            Item(p, g, self._state(p, made), made.rule, t, fact, bool(self.param_groups[which].get("differentiable")))
-            for (which, _, p, made, t), g, fact in zip(found, gradients, facts, strict=True)
+            Item(each.p, g, self._state(each), each.made.rule, each.t, fact, self._is_tracked(each))
+            for each, g, fact in zip(found, gradients, facts, strict=True)
         ]
 
-    def _gradients(self, found: Sequence[tuple[int, int, Tensor, _Made, int]]) -> Sequence[Tensor]:
+    def _is_tracked(self, moving: Moving) -> bool:
+        return bool(self.param_groups[moving.which].get("differentiable"))
+
+    def _gradients(self, found: Sequence[Moving]) -> Sequence[Tensor]:
         """The gradients of what is to fall, checked for what the rules can take."""
         gradients: list[Tensor] = []
-        for which, _, p, made, _ in found:
-            g = cast(Tensor, p.grad)
+        for each in found:
+            g = cast(Tensor, each.p.grad)
             if g.layout is not torch.strided:
-                eager.check_sparse(made.rule)
-            gradients.append(-g if self.param_groups[which].get("maximize") else g)
+                eager.check_sparse(each.made.rule)
+            gradients.append(-g if self.param_groups[each.which].get("maximize") else g)
         if gradients and gradients[0].is_cuda and torch.cuda.is_current_stream_capturing():
             raise UserError(
                 f"{type(self).__name__}.step() keeps its time on the host, which a CUDA graph cannot capture: "
@@ -167,26 +173,19 @@ class RuleOptimizer(Optimizer, ABC):
             )
         return gradients
 
-    def _label(self, which: int, index: int) -> str:
-        return f"{type(self).__name__}: {groups.label(self.param_groups[which], index, which)}"
+    def _label(self, moving: Moving) -> str:
+        group = self.param_groups[moving.which]
+        return f"{type(self).__name__}: {groups.label(group, moving.index, moving.which)}"
 
-    def _made(self, which: int, step: int | None = None) -> _Made:
+    def _made(self, which: int, step: int | None = None) -> Made:
         """`rule_of`, anew only where an option has changed; that of any step where ``step`` is None."""
-        group = self.param_groups[which]
-        options = [groups.resolved(group.get(name)) for name in (*self.defaults, *groups.OURS) if name not in IGNORED]
-        known = self._rules.get(which)
-        if known is None or known.options != options or (step is not None and known.step not in (None, step)):
-            rule = self.rule_of(group, step or 1)
-            when = (step or 1) if self.timed or group.get("schedules") else None
-            known = _Made(options, when, rule, slots_of(rule), "gradient_ahead" in needs_of(rule))
-            self._rules[which] = known
-        return known
+        return self._rules.of(self, which, step)
 
-    def _state(self, p: Tensor, made: _Made) -> State:
+    def _state(self, moving: Moving) -> State:
         """The parameter's state, with what the rule has not kept yet at its start."""
-        state = cast(State, self.state[p])
+        state, made = cast(State, self.state[moving.p]), moving.made
         if "step" not in state or any(slot not in state for slot in made.slots):
-            state.update({"step": 0, **eager.init_state(made.rule, p), **state})
+            state.update({"step": 0, **eager.init_state(made.rule, moving.p), **state})
         return state
 
     def state_dict(self) -> dict[str, Any]:
@@ -229,16 +228,9 @@ class RuleOptimizer(Optimizer, ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         own = {name: value for name, value in state.items() if name != "engine"}
         super().__setstate__(own)
-        self._rules = {}
+        self._rules, self._plan = Rules(), None
         if "engine" in state:
             self._stepper = Stepper(state["engine"])
-
-
-def _time(state: State | None, slots: Sequence[str]) -> int:
-    """The step that a parameter is about to take, 1 at its first; a memory that is wholly new starts time anew."""
-    if not state or (slots and not any(slot in state for slot in slots)):
-        return 1
-    return state["step"] + 1
 
 
 def _one_of(option: str, given: Any, allowed: tuple[Any, ...]) -> Any:

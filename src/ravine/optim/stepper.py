@@ -6,15 +6,17 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ravine.engines import eager
 from ravine.errors import UserError
-from ravine.rules.rule import Rule, chain, name_of, scalars_of, slots_of, values
+from ravine.optim.made import Form
+from ravine.optim.sweep import PLAIN, Sweep, local
+from ravine.rules.rule import Rule, chain, name_of
 from ravine.types import State
 
 if TYPE_CHECKING:
@@ -22,9 +24,7 @@ if TYPE_CHECKING:
 
 Engine: TypeAlias = Literal["auto", "kernel", "eager"]
 ENGINES: tuple[Engine, ...] = ("auto", "kernel", "eager")
-Form: TypeAlias = tuple[type[Rule], ...]  # a rule without its values: what a kernel is made from
 READ = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-PLAIN = (Tensor, nn.Parameter)
 MANY = 1 << 16  # entries; below, torch starts sooner than a table is written
 
 
@@ -48,16 +48,19 @@ class Stepper:
         self.engine = engine
         self._kernels: dict[Form, KernelStep | None] = {}  # None: no kernel can be made of this rule here
 
-    def advance(self, items: Sequence[Item]) -> None:
-        """Change weights and state of every item; "kernel" raises before the first change if one is not for it."""
-        launches: dict[Form, list[Item]] = {}
+    def advance(self, items: Sequence[Item]) -> list[tuple[Sweep, list[int]]]:
+        """Change weights and state of every item; "kernel" raises before the first change if one is not for it.
+
+        The sweeps that kernels took, each with the numbers of its items.
+        """
+        launches: dict[Form, list[int]] = {}
         rest: list[Item] = []
         forms: dict[int, Form] = {}
-        for item in items:
+        for number, item in enumerate(items):
             form = forms.setdefault(id(item.rule), ()) or tuple(type(part) for part in chain(item.rule))
             forms[id(item.rule)] = form
             if self.engine != "eager" and _suits(item) and self._kernel(form, item.rule) is not None:
-                launches.setdefault(form, []).append(item)
+                launches.setdefault(form, []).append(number)
             else:
                 rest.append(item)
         if rest and self.engine == "kernel":
@@ -66,14 +69,22 @@ class Stepper:
                 f"engine='kernel' cannot step {name_of(rest[0].rule)} on {w.dtype} on {w.device}, layout "
                 f"{rest[0].g.layout}: it serves dense CPU tensors of floating point; use engine='auto'"
             )
-        for form, group in launches.items():
+        swept: list[tuple[Sweep, list[int]]] = []
+        for form, members in launches.items():
+            group = [items[i] for i in members]
+            kernel = self._kernels[form]
+            assert kernel is not None
             try:
-                self._launch(form, group)
+                sweep = Sweep(kernel, group)
+                sweep.take(group)
+                swept.append((sweep, members))
             except (UserError, ImportError) as error:  # raised where the kernel is made, before anything changes
                 self._do_without(form, error)
                 rest += group
         for item in rest:
             eager.apply(item.rule, item.w, item.g, item.state, item.t, item.facts, track=item.track)
+            item.state["step"] = item.t
+        return swept
 
     def norms(self, gradients: Sequence[Tensor]) -> list[float]:
         """`eager.norms`; of many numbers by the kernels' own threads, which wait for nobody as torch's may."""
@@ -112,49 +123,6 @@ class Stepper:
         if isinstance(error, ImportError):
             warnings.warn(f"kernels need Numba ({error}): plain torch steps instead", RuntimeWarning, stacklevel=2)
 
-    def _launch(self, form: Form, items: Sequence[Item]) -> None:
-        kernel = self._kernels[form]
-        assert kernel is not None
-        rule = items[0].rule
-        slots, scalars = slots_of(rule), tuple(scalars_of(rule))
-        homes: list[Tensor] = []
-        for item in items:
-            homes.append(eager.as_real(_local(item.w)))
-            eager.follow(slots, item.state, eager.as_real(item.w))
-        rows: dict[tuple[Any, ...], int] = {}
-        sources: list[Item] = []
-        places: list[int] = []
-        for item in items:
-            key = (id(item.rule), item.t, *(item.state[name] for name in scalars))
-            if key not in rows:
-                rows[key] = len(sources)
-                sources.append(item)
-            places.append(rows[key])
-        given = _columns([{**values(it.rule), "t": it.t, **{s: it.state[s] for s in scalars}} for it in sources])
-        given |= {name: [it.facts[name] for it in items] for name in items[0].facts if name == "norm"}
-        given |= {name: items[0].facts[name] for name in items[0].facts if name == "global_norm"}
-        new = kernel.step(
-            homes,
-            [eager.as_real(_local(item.g)) for item in items],
-            {name: [_local(item.state[name]) for item in items] for name in slots},
-            given,
-            rows=places if len(sources) > 1 else None,
-        )
-        for name in scalars:
-            column = np.ravel(cast(dict[str, Any], new)[name])
-            for item, place in zip(items, places, strict=True):
-                item.state[name] = float(column[place if column.size > 1 else 0])
-
-
-def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Numbers by name, of one row; arrays by name, of several."""
-    return rows[0] if len(rows) == 1 else {name: np.array([row[name] for row in rows]) for name in rows[0]}
-
-
-def _local(x: Tensor) -> Tensor:
-    """The part of a sharded tensor that lies here; any other tensor itself."""
-    return x if type(x) in PLAIN else getattr(x, "to_local", lambda: x)()
-
 
 def _suits(item: Item) -> bool:
     """Whether a kernel can read and write this tensor where it lies."""
@@ -167,7 +135,7 @@ def _suits(item: Item) -> bool:
             return False
         if any(part.scope == "row" for part in chain(item.rule)):
             return False  # a row may lie on several machines
-        w, g = _local(w), _local(g)
+        w, g = local(w), local(g)
         if type(w) not in PLAIN or type(g) not in PLAIN:
             return False
     real = eager.as_real(w)

@@ -56,7 +56,6 @@ class Adagrad(RuleOptimizer):
     """torch.optim.Adagrad: `rules.Adagrad`; ``lr_decay`` divides the rate by 1 + (step - 1) lr_decay."""
 
     torch_names: ClassVar[Mapping[str, str]] = {"r": "sum"}
-    timed = True
 
     def __init__(
         self,
@@ -76,6 +75,10 @@ class Adagrad(RuleOptimizer):
         defaults = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
         defaults |= {"initial_accumulator_value": initial_accumulator_value, "foreach": foreach, "maximize": maximize}
         super().__init__(params, {**defaults, "differentiable": differentiable, "fused": fused}, extras)
+
+    def depends_on_step(self, group: Group) -> bool:
+        """The rate falls with the step where it decays."""
+        return group["lr_decay"] != 0 or super().depends_on_step(group)
 
     def equation(self, group: Group, step: int) -> Rule:
         """The rate of this step."""

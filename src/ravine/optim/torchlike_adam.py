@@ -148,3 +148,34 @@ class NAdam(RuleOptimizer):
         """Torch's decoupled decay is a combinator of any rule."""
         rule = form(group, "nadam")
         return DecoupledDecay(rule, number(group["weight_decay"])) if group["decoupled_weight_decay"] else rule
+
+
+class RAdam(RuleOptimizer):
+    """torch.optim.RAdam: `rules.RAdam`."""
+
+    torch_names: ClassVar[Mapping[str, str]] = {"m": "exp_avg", "v": "exp_avg_sq"}
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        **extras: Unpack[Extras],
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        defaults |= {"decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize, "foreach": foreach}
+        flags = {"capturable": capturable, "differentiable": differentiable}
+        super().__init__(params, {**defaults, **flags}, extras)
+
+    def equation(self, group: Group, step: int) -> Rule:
+        """Torch's decoupled decay is a combinator of any rule."""
+        rule = form(group, "radam")
+        return DecoupledDecay(rule, number(group["weight_decay"])) if group["decoupled_weight_decay"] else rule

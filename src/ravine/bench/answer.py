@@ -4,7 +4,7 @@ Both search the same rules and learning rates with the same model, data parts, i
 number of configurations, and both retrain the winner over the same 5 fresh seeds. Each search has a process of its
 own; its time begins after imports and reading the data, and holds everything else, compilation included.
 
-    python bench/answer.py [--repetitions 3] [--trials 64] [--json FILE]
+    python -m ravine.bench.answer [--repetitions 3] [--trials 64] [--json FILE]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from statistics import mean
 from typing import Any
 
-import common
+from ravine.bench import common
 
 OWN, WAYS = "ravine", ("threads", "jobs", "processes")
 
@@ -31,13 +31,14 @@ def one(side: str, seed: int, trials: int) -> dict[str, Any]:
     problem = load("digits")
     if side == OWN:
         begin = time.perf_counter()
-        outcome = race(problem, budget=trials, seed=seed, progress=False)
+        outcome = race(problem, budget=trials, seed=seed, finalists=1, progress=False)
         spent, row = time.perf_counter() - begin, outcome.result.ranking[0]
         steps = outcome.result.cost.lane_steps
         winner = {"rule": row.rule, "lr": row.hypers["lr"], "losses": row.valid_loss.values}
         return {"seconds": spent, **winner, "steps": steps}
-    import optuna_search
+    from ravine.bench import optuna_search
 
+    optuna_search.import_everything()
     setup = Setup.of(RaceSpec(problem="digits", budget=trials, seed=seed), problem)
     factory = model_factory(setup.spec.model, problem.shape, problem.outputs)
     begin = time.perf_counter()
@@ -58,6 +59,7 @@ def apart(side: str, seed: int, trials: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure and print."""
     given = common.arguments(__doc__ or "", repetitions=3, trials=64)
     seen: dict[str, list[dict[str, Any]]] = {side: [] for side in (OWN, *WAYS)}
     for repetition in range(given.repetitions):

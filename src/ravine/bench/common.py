@@ -101,7 +101,7 @@ def streaming_bandwidth(entries: int = 1 << 25, times: int = 8) -> float:
 
 def machine() -> dict[str, Any]:
     """Where and with what the figures were made; the load tells whether something else ran beside."""
-    names = ("ravine", "torch", "numpy", "numba", "optuna")
+    names = ("ravine", "torch", "numpy", "numba", "optuna", "heavyball", "jax")
     return {
         **{name: _version(name) for name in names},
         "python": platform.python_version(),

@@ -3,7 +3,7 @@
 Each scene runs in a process of its own: the peak of its resident memory while it runs, minus what was resident before
 its lanes were made. Activations are what autograd keeps of one run for its backward pass, counted by torch's hooks.
 
-    python bench/memory.py [--lanes 64] [--width 512] [--batch 128] [--json FILE]
+    python -m ravine.bench.memory [--lanes 64] [--width 512] [--batch 128] [--json FILE]
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import common
-import peers
 import torch
 from torch.nn import functional
 
+from ravine.bench import common, peers
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.models import mlp
@@ -82,7 +81,7 @@ def steps(scene: Scene) -> None:
     """Steps of lanes that exist already."""
     lanes = Lanes(scene.model, functional.cross_entropy, list(scene.lanes()))
     index = torch.arange(scene.batch).unsqueeze(0)
-    _begin_anew()
+    begin_anew()
     for step in range(4):
         lanes.step(scene.part, index, float(step))
 
@@ -121,25 +120,28 @@ def measured(name: str, shape: Shape) -> int:
     work = next(scene for scene in SCENES if scene.__name__ == name)
     work(Scene((2, 16, shape[2])))  # thread pools, caches and code are no part of it
     scene = Scene(shape)
-    before = _resident("VmRSS")
-    _begin_anew()
+    before = resident("VmRSS")
+    begin_anew()
     work(scene)
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
-def _resident(field: str) -> int:
+def resident(field: str) -> int:
+    """A field of this process's status on Linux, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-def _begin_anew() -> None:
+def begin_anew() -> None:
+    """Let the peak of resident memory start again from here."""
     Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak starts again from here
 
 
 def main() -> None:
+    """Measure and print."""
     given = common.arguments(__doc__ or "", lanes=64, width=512, batch=128)
     if sys.platform != "linux":
-        sys.exit("bench/memory.py reads Linux's /proc")
+        sys.exit("ravine.bench.memory reads Linux's /proc")
     shape = (given.lanes, given.width, given.batch)
     needed = Scene(shape).needed()
     total = sum(needed.values())

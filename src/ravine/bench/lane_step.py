@@ -1,24 +1,23 @@
 """C9: the time of a lane-step, 64 small networks with mixed rules and learning rates, against plain torch.
 
-Peers: one torch run after another with all threads, and two processes of one thread each.
-
-    python bench/lane_step.py [--lanes 64] [--rounds 15] [--threads 2] [--json FILE]
+Peers: one torch run after another with all threads, and processes of one thread each.
 """
 
 from __future__ import annotations
 
 import multiprocessing as mp
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any
 
-import common
-import peers
 import torch
 from torch.nn import functional
 
+from ravine.bench import peers
+from ravine.bench.common import interleaved, ratio, seconds
+from ravine.bench.figure import Figure, absent
 from ravine.engines.lane import Model
 from ravine.engines.lanes import Lanes
 from ravine.models import mlp
@@ -46,6 +45,7 @@ def configurations(count: int) -> list[Configuration]:
 
 
 def minibatches() -> tuple[Part, torch.Tensor]:
+    """Random inputs with labels, and the samples of each minibatch."""
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(SAMPLES, SIZES[0], generator=draw)
     y = torch.randint(SIZES[-1], (SAMPLES,), generator=draw)
@@ -63,7 +63,7 @@ def lanes_way(count: int) -> Callable[[], float]:
         for step in range(STEPS):
             lanes.step(part, index[step : step + 1], step / len(index))
 
-    return lambda: common.seconds(steps, STEPS * count)
+    return lambda: seconds(steps, STEPS * count)
 
 
 def torch_way(count: int) -> Callable[[], float]:
@@ -78,7 +78,7 @@ def torch_way(count: int) -> Callable[[], float]:
             for step in range(STEPS):
                 run.step(part.x[index[step]], part.y[index[step]])
 
-    return lambda: common.seconds(steps, STEPS * len(runs))
+    return lambda: seconds(steps, STEPS * len(runs))
 
 
 def _serve(pipe: Connection, count: int) -> None:
@@ -115,27 +115,16 @@ class Processes:
             pipe.send(False)
 
 
-def main() -> None:
-    given = common.arguments(__doc__ or "", lanes=64, rounds=15, threads=2)
-    torch.set_num_threads(given.threads)
-    workers = Processes(given.threads, given.lanes)
-    ways = {
-        f"{given.lanes} lanes together": lanes_way(given.lanes),
-        "torch, one after another": torch_way(given.lanes),
-        f"torch, {given.threads} processes": workers,
-    }
-    seen = common.interleaved(ways, given.rounds)
+def figures(rounds: int, peak: float, lanes: int = 64) -> Iterator[Figure]:
+    """C9, with torch's number of threads and as many processes; ``peak`` is the product speed in GFLOP/s."""
+    threads = torch.get_num_threads()
+    workers = Processes(threads, lanes)
+    own, alone, apart = f"{lanes} lanes together", "torch, one after another", f"torch, {threads} processes"
+    seen = interleaved({own: lanes_way(lanes), alone: torch_way(lanes), apart: workers}, rounds)
     workers.close()
-    own, *others = seen
-    peak = common.sgemm_peak()
-    for name, times in seen.items():
-        middle = sorted(times)[len(times) // 2]
-        share = OPERATIONS / middle / peak / 1e9
-        against = f"  lanes are faster by {common.ratio(times, seen[own])}" if name != own else ""
-        print(f"{name:28} {middle * 1e3:7.3f} ms a step  {share:4.0%} of the sgemm peak{against}")
-    ratios = {name: common.ratio(seen[name], seen[own]) for name in others}
-    common.finish({"seconds a step": seen, "ratios": ratios, "operations a step": OPERATIONS}, given.json)
-
-
-if __name__ == "__main__":
-    main()
+    what = f"lane-step, {lanes} small networks"
+    yield Figure("C9", what, alone, ratio(seen[alone], seen[own]), 6.0)
+    yield Figure("C9", what, apart, ratio(seen[apart], seen[own]), 3.0)
+    share = ratio([OPERATIONS / peak * 1e-9] * rounds, seen[own])
+    yield Figure("C9", what, "sgemm peak", share, 0.35, unit="of it")
+    yield absent("C9", what, "JAX with optax", 2.0, "not run: JAX is no dependency of the suite")

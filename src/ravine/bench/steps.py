@@ -1,0 +1,101 @@
+"""C1, C2, C5: a step of each optimizer against torch's own, by the classes that users call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+import ravine.optim
+from ravine.bench.common import Ratio, interleaved, ratio, seconds
+from ravine.bench.figure import Figure, absent
+from ravine.bench.shapes import ONE, SMALL, Shape, entries, resnet50, stepping
+
+# class, options, bytes of memory traffic a parameter: each array read once and written once
+LOOPED: list[tuple[str, dict[str, Any], int]] = [
+    ("RMSprop", {}, 20),
+    ("Adadelta", {}, 28),
+    ("NAdam", {}, 28),
+    ("Adamax", {}, 28),
+    ("RAdam", {}, 28),
+]
+FUSED: list[tuple[str, dict[str, Any], int]] = [
+    ("SGD", {}, 12),
+    ("SGD", {"momentum": 0.9}, 20),
+    ("Adagrad", {}, 20),
+    ("Adam", {}, 28),
+    ("AdamW", {}, 28),
+]
+BIG: dict[str, Callable[[], list[Shape]]] = {"ResNet-50": resnet50, "one of 32M": lambda: ONE}
+SHARE = 0.85  # of the streaming bandwidth
+REPEATS = 20  # of a small step in a round
+
+
+def looped(rounds: int, bandwidth: float) -> Iterator[Figure]:
+    """C1: the rules that torch has no fused kernel for."""
+    for shape, shapes in BIG.items():
+        for name, options, traffic in LOOPED:
+            what = f"{name}, {shape}"
+            if not hasattr(ravine.optim, name):
+                yield absent("C1", what, "torch", 3.0, f"ravine has no {name}")
+                continue
+            ways: dict[str, dict[str, Any]] = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}}
+            seen = _seen(name, options, ways, shapes(), rounds, 1)
+            better = min(ways, key=lambda way: sorted(seen[way])[rounds // 2])
+            yield Figure("C1", what, f"torch {better}", ratio(seen[better], seen[""]), 3.0)
+            yield _share("C1", what, seen[""], traffic * entries(shapes()), bandwidth)
+    yield absent("C1", "RMSprop, NAdam", "HeavyBall", 1.2, "HeavyBall compiles for minutes: not run")
+
+
+def fused(rounds: int, bandwidth: float) -> Iterator[Figure]:
+    """C2: the rules that torch has a fused kernel for."""
+    for shape, shapes in BIG.items():
+        for name, options, traffic in FUSED:
+            what = f"{_named(name, options)}, {shape}"
+            seen = _seen(name, options, {"fused": {"fused": True}}, shapes(), rounds, 1)
+            yield Figure("C2", what, "torch fused", ratio(seen["fused"], seen[""]), 1.0, note="floor 0.97")
+            yield _share("C2", what, seen[""], traffic * entries(shapes()), bandwidth)
+
+
+def small(rounds: int) -> Iterator[Figure]:
+    """C5: a network of 784-100-10, share of torch's time."""
+    ways: dict[str, tuple[dict[str, Any], float]] = {"fused": ({"fused": True}, 0.5), "default": ({}, 0.3)}
+    for name, options, _ in FUSED:
+        peers = {way: extra for way, (extra, _) in ways.items()}
+        seen = _seen(name, options, peers, SMALL, rounds, REPEATS)
+        for way, (_, target) in ways.items():
+            share = ratio(seen[""], seen[way])
+            note = f"{sorted(seen[''])[rounds // 2] * 1e6:.0f} us"
+            yield Figure("C5", _named(name, options), f"torch {way}", share, target, at_least=False, note=note)
+
+
+def _named(name: str, options: Mapping[str, Any]) -> str:
+    return "momentum" if options else name
+
+
+def _seen(
+    name: str,
+    options: Mapping[str, Any],
+    ways: Mapping[str, Mapping[str, Any]],
+    shapes: Sequence[Shape],
+    rounds: int,
+    repeats: int,
+) -> dict[str, list[float]]:
+    """Seconds a step, of ours as "" and of torch's class in each way."""
+    steps = {"": stepping(getattr(ravine.optim, name), shapes, **options)}
+    steps |= {way: stepping(getattr(torch.optim, name), shapes, **options, **extra) for way, extra in ways.items()}
+    return interleaved({way: _timed(step, repeats) for way, step in steps.items()}, rounds)
+
+
+def _timed(step: Callable[[], Any], repeats: int) -> Callable[[], float]:
+    def work() -> None:
+        for _ in range(repeats):
+            step()
+
+    return lambda: seconds(work, repeats)
+
+
+def _share(case: str, what: str, times: Sequence[float], traffic: int, bandwidth: float) -> Figure:
+    found = ratio([traffic / bandwidth * 1e-9] * len(times), times)
+    return Figure(case, what, "streaming bandwidth", Ratio(found.median, found.low, found.high), SHARE, unit="of it")

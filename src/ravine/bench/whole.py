@@ -1,0 +1,58 @@
+"""C3, C4: the whole update of a training loop, and state in half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import ravine.optim
+from ravine.bench.common import interleaved, ratio, seconds
+from ravine.bench.figure import Figure
+from ravine.bench.shapes import parameters, resnet50
+from ravine.engines.kernel import KernelStep
+from ravine.rules.rule import make, slots_of, values
+
+EMA, NORM = 0.999, 1.0
+
+
+def clip_step_average(rounds: int) -> Iterator[Figure]:
+    """C3: clip by the global norm, AdamW and an average of the weights."""
+    own = ravine.optim.AdamW(parameters(resnet50()), clip_global_norm=NORM, ema=EMA).step
+    seen = interleaved({"own": lambda: seconds(own), "torch": _by_torch()}, rounds)
+    yield Figure("C3", "clip + AdamW + EMA, ResNet-50", "torch, fused", ratio(seen["torch"], seen["own"]), 2.0)
+
+
+def _by_torch() -> Callable[[], float]:
+    model = nn.ParameterList(parameters(resnet50()))
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(EMA))
+
+    def work() -> None:
+        nn.utils.clip_grad_norm_(model.parameters(), NORM)
+        optimizer.step()
+        average.update_parameters(model)
+
+    return lambda: seconds(work)
+
+
+def half_state(rounds: int) -> Iterator[Figure]:
+    """C4: the time of a step with bfloat16 state, as a share of that with float32 state."""
+    steps = {kind: _adam(kind) for kind in (torch.bfloat16, torch.float32)}
+    seen = interleaved({str(kind): lambda step=step: seconds(step) for kind, step in steps.items()}, rounds)
+    share = ratio(seen[str(torch.bfloat16)], seen[str(torch.float32)])
+    note = "by the kernel itself; time only"
+    yield Figure("C4", "Adam, bfloat16 state, ResNet-50", "float32 state", share, 0.8, at_least=False, note=note)
+
+
+def _adam(kind: torch.dtype) -> Callable[[], Any]:
+    rule = make("adam", {})
+    weights = parameters(resnet50())
+    homes: list[Tensor] = [p.detach() for p in weights]
+    gradients = [p.grad for p in weights if p.grad is not None]
+    slots = {name: [torch.zeros_like(w, dtype=kind) for w in homes] for name in slots_of(rule)}
+    step, given = KernelStep(rule), {**values(rule), "t": 1}
+    return lambda: step.step(homes, gradients, slots, given)

@@ -1,0 +1,38 @@
+"""Small parameters and random gradients: what the tests of optimizers share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def drive(optimizer: Optimizer, steps: int = 5, scale: float = 1.0, seed: int = 0) -> None:
+    """Steps with random gradients, through a closure so that look-ahead rules run as well."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def closure() -> float:
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if p.requires_grad:
+                    p.grad = (scale * torch.randn(p.shape, generator=generator, dtype=torch.float32)).to(p.dtype)
+        return 0.0
+
+    for _ in range(steps):
+        optimizer.step(closure)
+
+
+def parameter(*numbers: float, dtype: torch.dtype = torch.float32) -> nn.Parameter:
+    """A parameter of these numbers."""
+    return nn.Parameter(torch.tensor(numbers, dtype=dtype))
+
+
+def weights(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
+    """Parameters of these shapes, the same each time."""
+    generator = torch.Generator().manual_seed(7)
+    return [nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in shapes]
+
+
+def flat(params: list[nn.Parameter]) -> Tensor:
+    """All their numbers."""
+    return torch.cat([p.detach().flatten() for p in params])
