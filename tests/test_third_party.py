@@ -15,7 +15,8 @@ import ravine.optim
 transformers: Any = pytest.importorskip("transformers", reason="needs transformers: install ravine[clients]")
 
 NAMES = [name for name in ravine.optim.__all__ if hasattr(torch.optim, name)]
-OPTIONS: dict[str, dict[str, Any]] = {"SGD": {"lr": 0.05, "momentum": 0.9}}  # at torch's defaults it hardly moves
+# at torch's defaults these hardly move, or slowly
+OPTIONS: dict[str, dict[str, Any]] = {"SGD": {"lr": 0.05, "momentum": 0.9}, "RAdam": {"lr": 5e-3}}
 
 
 @pytest.fixture(autouse=True)

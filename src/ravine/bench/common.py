@@ -12,7 +12,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from ravine.emit.numba import COLUMNS
+from ravine.engines.native import kernel
+from ravine.engines.table import Table
+from ravine.engines.threads import share
 
 RESAMPLES = 10_000
 
@@ -78,25 +82,39 @@ def sgemm_peak(size: int = 1536, times: int = 12) -> float:
     return 2e-9 * size**3 / min(seconds(lambda: torch.mm(a, b, out=out)) for _ in range(times))
 
 
-def streaming_bandwidth(entries: int = 1 << 25, times: int = 8) -> float:
-    """The fastest pass that reads four float32 arrays and writes three, as Adam must, in GB/s, with torch's threads."""
-    import numba
+STREAM = """\
+def kernel(table, coefficients, first, last, seed):
+    for k in range(first, last):
+        row = k * {width}
+        w, g = load_int64(table, row), load_int64(table, row + 1)
+        m, v = load_int64(table, row + 2), load_int64(table, row + 3)
+        for i in range(load_int64(table, row + 4)):
+            x = load_float32(g, i)
+            store_float32(w, i, load_float32(w, i) - x)
+            store_float32(m, i, load_float32(m, i) + x)
+            store_float32(v, i, load_float32(v, i) + x)
+"""
 
-    def pass_over(w: Any, g: Any, m: Any, v: Any) -> None:
-        for i in range(len(w)):
-            x = g[i]
-            m[i] = m[i] + x
-            v[i] = v[i] - x
-            w[i] = w[i] * x
 
-    stream: Any = numba.njit(nogil=True, fastmath=True)(pass_over)
-    arrays = [np.ones(entries, dtype=np.float32) for _ in range(4)]
-    threads = torch.get_num_threads()
-    parts = list(zip(*(np.array_split(array, threads) for array in arrays), strict=True))
-    stream(*(array[:8] for array in arrays))
-    with ThreadPoolExecutor(threads) as pool:
-        fastest = min(seconds(lambda: list(pool.map(lambda part: stream(*part), parts))) for _ in range(times))
-    return 7 * 4e-9 * entries / fastest
+class Stream:
+    """A pass that reads four float32 arrays and writes three, as Adam must, and does nothing else worth the name."""
+
+    def __init__(self, entries: int = 1 << 24) -> None:
+        self._arrays = [torch.zeros(entries) for _ in range(4)]
+        self._table = Table([[array] for array in self._arrays], np.zeros(1, dtype=np.int64))
+        self._kernel = kernel(STREAM.format(width=4 + COLUMNS))
+
+    def __call__(self) -> float:
+        """Seconds a byte, with torch's number of threads."""
+        table, function = self._table, self._kernel
+        spent = seconds(lambda: share(lambda a, b: function(table.address, 0, a, b, 0), table.count, None, table.upto))
+        return spent / (7 * 4 * table.entries)
+
+
+def streaming_bandwidth(times: int = 12) -> float:
+    """The fastest pass of a `Stream`, in GB/s."""
+    stream = Stream()
+    return 1e-9 / min(stream() for _ in range(times))
 
 
 def machine() -> dict[str, Any]:

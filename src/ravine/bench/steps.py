@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import ravine.optim
-from ravine.bench.common import Ratio, interleaved, ratio, seconds
+from ravine.bench.common import Stream, interleaved, ratio, seconds
 from ravine.bench.figure import Figure, absent
 from ravine.bench.shapes import ONE, SMALL, Shape, entries, resnet50, stepping
 
@@ -32,7 +32,7 @@ SHARE = 0.85  # of the streaming bandwidth
 REPEATS = 20  # of a small step in a round
 
 
-def looped(rounds: int, bandwidth: float) -> Iterator[Figure]:
+def looped(rounds: int) -> Iterator[Figure]:
     """C1: the rules that torch has no fused kernel for."""
     for shape, shapes in BIG.items():
         for name, options, traffic in LOOPED:
@@ -41,21 +41,21 @@ def looped(rounds: int, bandwidth: float) -> Iterator[Figure]:
                 yield absent("C1", what, "torch", 3.0, f"ravine has no {name}")
                 continue
             ways: dict[str, dict[str, Any]] = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}}
-            seen = _seen(name, options, ways, shapes(), rounds, 1)
+            seen = _seen(name, options, ways, shapes(), rounds)
             better = min(ways, key=lambda way: sorted(seen[way])[rounds // 2])
             yield Figure("C1", what, f"torch {better}", ratio(seen[better], seen[""]), 3.0)
-            yield _share("C1", what, seen[""], traffic * entries(shapes()), bandwidth)
+            yield _share("C1", what, seen, traffic * entries(shapes()))
     yield absent("C1", "RMSprop, NAdam", "HeavyBall", 1.2, "HeavyBall compiles for minutes: not run")
 
 
-def fused(rounds: int, bandwidth: float) -> Iterator[Figure]:
+def fused(rounds: int) -> Iterator[Figure]:
     """C2: the rules that torch has a fused kernel for."""
     for shape, shapes in BIG.items():
         for name, options, traffic in FUSED:
             what = f"{_named(name, options)}, {shape}"
-            seen = _seen(name, options, {"fused": {"fused": True}}, shapes(), rounds, 1)
+            seen = _seen(name, options, {"fused": {"fused": True}}, shapes(), rounds)
             yield Figure("C2", what, "torch fused", ratio(seen["fused"], seen[""]), 1.0, note="floor 0.97")
-            yield _share("C2", what, seen[""], traffic * entries(shapes()), bandwidth)
+            yield _share("C2", what, seen, traffic * entries(shapes()))
 
 
 def small(rounds: int) -> Iterator[Figure]:
@@ -80,12 +80,13 @@ def _seen(
     ways: Mapping[str, Mapping[str, Any]],
     shapes: Sequence[Shape],
     rounds: int,
-    repeats: int,
+    repeats: int = 1,
 ) -> dict[str, list[float]]:
-    """Seconds a step, of ours as "" and of torch's class in each way."""
+    """Seconds a step, of ours as "" and of torch's class in each way; of large ones also seconds a byte of a stream."""
     steps = {"": stepping(getattr(ravine.optim, name), shapes, **options)}
     steps |= {way: stepping(getattr(torch.optim, name), shapes, **options, **extra) for way, extra in ways.items()}
-    return interleaved({way: _timed(step, repeats) for way, step in steps.items()}, rounds)
+    timed = {way: _timed(step, repeats) for way, step in steps.items()}
+    return interleaved({**timed, "stream": Stream()} if repeats == 1 else timed, rounds)
 
 
 def _timed(step: Callable[[], Any], repeats: int) -> Callable[[], float]:
@@ -96,6 +97,7 @@ def _timed(step: Callable[[], Any], repeats: int) -> Callable[[], float]:
     return lambda: seconds(work, repeats)
 
 
-def _share(case: str, what: str, times: Sequence[float], traffic: int, bandwidth: float) -> Figure:
-    found = ratio([traffic / bandwidth * 1e-9] * len(times), times)
-    return Figure(case, what, "streaming bandwidth", Ratio(found.median, found.low, found.high), SHARE, unit="of it")
+def _share(case: str, what: str, seen: Mapping[str, Sequence[float]], traffic: int) -> Figure:
+    """The bytes that the rule must move, at the stream's speed, over the time of the step."""
+    found = ratio([traffic * spent for spent in seen["stream"]], seen[""])
+    return Figure(case, what, "streaming bandwidth", found, SHARE, unit="of it")

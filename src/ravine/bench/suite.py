@@ -9,18 +9,18 @@ from ravine.bench import first, lane_step, steps, whole
 from ravine.bench.figure import Figure
 from ravine.errors import unknown
 
-Case: TypeAlias = Callable[[int, float, float], Iterator[Figure]]  # rounds, bandwidth in GB/s, sgemm peak in GFLOP/s
+Case: TypeAlias = Callable[[int, float], Iterator[Figure]]  # rounds, sgemm peak in GFLOP/s
 
 CASES: dict[str, Case] = {
-    "C1": lambda rounds, bandwidth, peak: steps.looped(rounds, bandwidth),
-    "C2": lambda rounds, bandwidth, peak: steps.fused(rounds, bandwidth),
-    "C3": lambda rounds, bandwidth, peak: whole.clip_step_average(rounds),
-    "C4": lambda rounds, bandwidth, peak: whole.half_state(rounds),
-    "C5": lambda rounds, bandwidth, peak: steps.small(rounds),
-    "C6": lambda rounds, bandwidth, peak: first.first_steps(),
-    "C7": lambda rounds, bandwidth, peak: first.recompilations(),
-    "C8": lambda rounds, bandwidth, peak: first.memory(),
-    "C9": lambda rounds, bandwidth, peak: lane_step.figures(rounds, peak),
+    "C1": lambda rounds, peak: steps.looped(rounds),
+    "C2": lambda rounds, peak: steps.fused(rounds),
+    "C3": lambda rounds, peak: whole.clip_step_average(rounds),
+    "C4": lambda rounds, peak: whole.half_state(rounds),
+    "C5": lambda rounds, peak: steps.small(rounds),
+    "C6": lambda rounds, peak: first.first_steps(),
+    "C7": lambda rounds, peak: first.recompilations(),
+    "C8": lambda rounds, peak: first.memory(),
+    "C9": lambda rounds, peak: lane_step.figures(rounds, peak),
 }
 
 
@@ -40,4 +40,4 @@ def chosen(names: Sequence[str]) -> list[str]:
 def measure(names: Sequence[str], rounds: int, machine: dict[str, Any]) -> Iterator[Figure]:
     """Every figure of the cases, as soon as it is known."""
     for name in names:
-        yield from CASES[name](rounds, machine["bandwidth GB/s"], machine["sgemm GFLOP/s"])
+        yield from CASES[name](rounds, machine["sgemm GFLOP/s"])

@@ -47,7 +47,8 @@ def bench(
     (console if console.is_terminal else Console(width=WIDTH)).print(_table(found))
     if known["load"] > known["cores"] / 2:
         progress.print(
-            f"The machine was busy (load {known['load']}): ways with threads that wait for each other lose most."
+            f"The machine was busy (load {known['load']}): ways with threads that wait for each other lose most.",
+            soft_wrap=True,
         )
     print("  ".join(f"{name} {value}" for name, value in known.items()))
     if json is not None:

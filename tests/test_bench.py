@@ -1,0 +1,67 @@
+"""The benchmarks measure what they say; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ravine.bench import first, steps
+from ravine.bench.common import Ratio, ratio
+from ravine.bench.figure import Figure, absent
+from ravine.bench.shapes import entries, resnet50
+from ravine.bench.suite import CASES, chosen
+from ravine.cli import app
+from ravine.errors import UserError
+
+
+def test_the_shapes_are_those_of_resnet50() -> None:
+    assert len(resnet50()) == 161 and entries(resnet50()) == 25_557_032
+
+
+@pytest.mark.parametrize(
+    ("found", "at_least", "holds"),
+    [
+        (Ratio(3.5, 3.0, 4.0), True, True),
+        (Ratio(3.5, 2.9, 4.0), True, False),
+        (Ratio(2.5, 2.0, 3.0), False, True),
+        (Ratio(2.5, 2.0, 3.1), False, False),
+    ],
+)
+def test_a_target_holds_when_the_bad_end_of_the_interval_does(found: Ratio, at_least: bool, holds: bool) -> None:
+    assert Figure("C1", "a step", "a peer", found, 3.0, at_least).holds is holds
+
+
+def test_what_was_not_measured_holds_nothing() -> None:
+    figure = absent("C1", "a step", "a peer", 1.2, "not installed")
+    assert figure.holds is None and figure.row()["found"] is None
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    assert ratio([2.0, 20.0, 200.0], [1.0, 10.0, 100.0]) == Ratio(2.0, 2.0, 2.0)
+
+
+def test_cases_by_name_in_any_case_all_if_none_is_named() -> None:
+    assert chosen(["c5", "C1"]) == ["C5", "C1"] and chosen([]) == list(CASES)
+    with pytest.raises(UserError, match="C99"):
+        chosen(["C99"])
+
+
+def test_small_steps_are_compared_with_both_of_torchs_paths() -> None:
+    figures = list(steps.small(3))
+    assert {figure.against for figure in figures} == {"torch fused", "torch default"}
+    assert len(figures) == 10 and all(figure.found and figure.found.median > 0 for figure in figures)
+
+
+def test_no_kernel_is_made_in_10_000_scheduled_steps() -> None:
+    (figure,) = first.recompilations()
+    assert figure.holds
+
+
+def test_the_command_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "figures.json"
+    app(["bench", "C7", "--threads", "1", "--json", str(path)], standalone_mode=False)
+    assert "10,000" in capsys.readouterr().out
+    written = json.loads(path.read_text())
+    assert written["figures"][0]["case"] == "C7" and written["machine"]["bandwidth GB/s"] > 0
