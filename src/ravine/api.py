@@ -14,6 +14,7 @@ from torch import nn
 from ravine import report
 from ravine.engines.lane import Model
 from ravine.errors import UserError
+from ravine.files import slug
 from ravine.models import probe
 from ravine.problems import from_anything
 from ravine.problems.problem import Problem
@@ -143,8 +144,7 @@ def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     factory = model_of(spec.model, spec.activation, problem)
     probe(factory, problem, spec.model)
     running = Race(spec, problem, Model(factory), folder)
-    name = "".join(c if c.isalnum() or c == "-" else "-" for c in Path(problem.name).stem).strip("-") or "data"
-    running.about["id"] = folder.name if folder is not None else f"race-{name}-{secrets.token_hex(3)}"
+    running.about["id"] = folder.name if folder is not None else f"race-{slug(problem.name)}-{secrets.token_hex(3)}"
     return running
 
 

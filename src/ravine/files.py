@@ -48,6 +48,11 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: no right to write there; choose another folder")
 
 
+def slug(problem: str) -> str:
+    """The part of a folder's name that tells the problem: "my data.csv" gives "my-data"."""
+    return "".join(c if c.isalnum() or c == "-" else "-" for c in Path(problem).stem).strip("-") or "data"
+
+
 def digest(content: bytes) -> str:
     """SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

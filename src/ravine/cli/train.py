@@ -46,7 +46,7 @@ def train(
     """
     from ravine.api import prepare
     from ravine.errors import UserError
-    from ravine.files import check_folder
+    from ravine.files import check_folder, slug
     from ravine.models import probe
     from ravine.recipe import load_recipe
     from ravine.store import Store
@@ -55,10 +55,9 @@ def train(
     read = load_recipe(recipe)
     problem = prepare(read.problem, read.target, read.split_seed, read.loss)
     probe(model_of(read.model, read.activation, problem), problem, read.model)
-    name = "".join(c if c.isalnum() or c == "-" else "-" for c in Path(problem.name).stem).strip("-") or "data"
     if resume and out is None:
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
-    folder = out or Path(f"run-{name}-{secrets.token_hex(3)}")
+    folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
     running = Training(read, problem, folder)
     if resume:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ravine.randomness import key
 
 KEY = "noise_key"
+SPATIAL = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class _Uniform(torch.autograd.Function):
@@ -82,8 +83,8 @@ def with_keyed_noise(model: nn.Module) -> nn.Module:
     for name, child in model.named_children():
         if type(child) is nn.Dropout:
             setattr(model, name, KeyedDropout(child.p))
-        elif type(child) in (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d):
-            setattr(model, name, KeyedDropout(child.p, spatial=True))  # type: ignore[attr-defined]
+        elif isinstance(child, SPATIAL) and type(child) in SPATIAL:  # a user's subclass may draw in another way
+            setattr(model, name, KeyedDropout(child.p, spatial=True))
         else:
             with_keyed_noise(child)
     return KeyedDropout(model.p) if type(model) is nn.Dropout else model

@@ -13,7 +13,7 @@ from ravine.types import Array, Scalar, State
 
 
 @dataclass(frozen=True)
-class _Moments(Rule, ABC):
+class Moments(Rule, ABC):
     """What every rule of two running moments declares."""
 
     family = "adam"
@@ -31,7 +31,7 @@ class _Moments(Rule, ABC):
 
 @final
 @dataclass(frozen=True)
-class Adam(_Moments):
+class Adam(Moments):
     """Adam: a step scaled by the running size of the gradient.
 
         m <- b1 m + (1 - b1) g      v <- b2 v + (1 - b2) g^2      u = -lr m^ / (sqrt(v^) + eps)
@@ -49,7 +49,7 @@ class Adam(_Moments):
 
 @final
 @dataclass(frozen=True)
-class AdamInside(_Moments):
+class AdamInside(Moments):
     """Adam with epsilon under the root.
 
         m, v as in Adam      u = -lr m^ / sqrt(v^ + eps)
@@ -68,7 +68,7 @@ class AdamInside(_Moments):
 
 @final
 @dataclass(frozen=True)
-class AdamHat(_Moments):
+class AdamHat(Moments):
     """Adam in the short form of its paper's section 2: the corrections folded into the step size.
 
         m, v as in Adam      u = -lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)
@@ -89,7 +89,7 @@ class AdamHat(_Moments):
 
 @final
 @dataclass(frozen=True)
-class AdamUncorrected(_Moments):
+class AdamUncorrected(Moments):
     """Adam without bias correction: the first step is (1 - b1) / sqrt(1 - b2), 3.16 at the defaults, times lr.
 
         m, v as in Adam      u = -lr m / (sqrt(v) + eps)
@@ -107,7 +107,7 @@ class AdamUncorrected(_Moments):
 
 @final
 @dataclass(frozen=True)
-class AdamUncorrectedInside(_Moments):
+class AdamUncorrectedInside(Moments):
     """Adam without bias correction, epsilon under the root.
 
         m, v as in Adam      u = -lr m / sqrt(v + eps)
@@ -126,7 +126,7 @@ class AdamUncorrectedInside(_Moments):
 
 @final
 @dataclass(frozen=True)
-class AdamPrinted(_Moments):
+class AdamPrinted(Moments):
     """Adam as lecture S4 prints it: the first moment averages g^2, so every step is downwards whatever the slope.
 
         m <- b1 m + (1 - b1) g^2      v <- b2 v + (1 - b2) g^2      u = -lr m / sqrt(v + eps)
@@ -144,7 +144,7 @@ class AdamPrinted(_Moments):
 
 
 @dataclass(frozen=True)
-class _Decaying(_Moments, ABC):
+class _Decaying(Moments, ABC):
     family = "adamw"
     weight_decay: Scalar = hyper(
         1e-2, "[0, inf)", "pull of the weights towards zero", symbol=r"\lambda", search="log 1e-4 1e0"
@@ -196,7 +196,7 @@ class AdamWIndependent(_Decaying):
 
 
 @dataclass(frozen=True)
-class _Infinity(_Moments, ABC):
+class _Infinity(Moments, ABC):
     family = "adamax"
     slots = ("m", "n")
     lr: Scalar = step_size(2e-3, "2e-5 2e-1")
@@ -242,7 +242,7 @@ class AdamaxOutside(_Infinity):
 
 @final
 @dataclass(frozen=True)
-class NAdam(_Moments):
+class NAdam(Moments):
     """NAdam: Adam that looks one momentum step ahead, its momentum warmed up.
 
         mu_t = b1 (1 - 0.96^(t psi) / 2)      q <- q mu_t
@@ -271,7 +271,7 @@ class NAdam(_Moments):
 
 @final
 @dataclass(frozen=True)
-class NAdamConstant(_Moments):
+class NAdamConstant(Moments):
     """NAdam with a constant momentum.
 
         u = -lr (b1 m / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)) / (sqrt(v^) + eps)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
-from ravine.rules.math import debias, maximum, mix, sign, sqrt
-from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon, step_size
+from ravine.rules.adam import Moments
+from ravine.rules.math import debias, maximum, sign, sqrt
 from ravine.types import Array, Scalar, State
 
 ENOUGH = 5.0  # the length of memory from which the variance of the mean square is taken to be finite; the paper says 4
@@ -15,7 +14,7 @@ ENOUGH = 5.0  # the length of memory from which the variance of the mean square 
 
 @final
 @dataclass(frozen=True)
-class RAdam(Rule):
+class RAdam(Moments):
     """RAdam: momentum alone while the mean square is young, then Adam with a step that its variance rectifies.
 
         m, v as in Adam      n = 2 / (1 - b2) - 1      n_t = n - 2 t b2^t / (1 - b2^t)
@@ -28,15 +27,9 @@ class RAdam(Rule):
 
     family = "radam"
     differs = "rectified from a memory of 5 steps on, epsilon outside the root before correction (torch)"
-    contender = False
-    slots: ClassVar[tuple[str, ...]] = ("m", "v")
-    lr: Scalar = step_size(1e-3, "1e-5 1e-1")
-    beta1: Scalar = hyper(0.9, "[0, 1)", "memory of the mean gradient", symbol=r"\beta_1", search="log1m 0.5 0.99")
-    beta2: Scalar = hyper(0.999, "[0, 1)", "memory of the mean square", symbol=r"\beta_2", search="log1m 0.9 0.9999")
-    eps: Scalar = epsilon(1e-8)
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        m, v = mix(s["m"], g, self.beta1), mix(s["v"], g * g, self.beta2)
+        m, v = self.moments(g, s)
         known, size = rectified(self.beta2, t)
         return -self.lr * size * debias(m, self.beta1, t) / (known * (sqrt(v) + self.eps) + (1 - known)), {
             "m": m,
