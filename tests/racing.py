@@ -17,7 +17,7 @@ from ravine.racing.spec import RaceSpec
 from ravine.racing.verdict import verdict
 from ravine.results import Cost, Point, RaceResult, Stage
 from ravine.rules.rule import make
-from ravine.training.track import Candidate, Origin, Run
+from ravine.training.run import Candidate, Origin, Run
 
 SMALL: dict[str, Any] = {
     "problem": "wine", "model": "mlp:8", "rules": ["adam", "sgd", "momentum"], "budget": 12, "epochs": 4, "batch": 16,

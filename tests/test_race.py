@@ -17,7 +17,8 @@ from ravine.racing.setup import Setup
 from ravine.racing.spec import RaceSpec
 from ravine.rules.rule import values
 from ravine.training.clock import Clock
-from ravine.training.track import Run, Track
+from ravine.training.run import Run
+from ravine.training.track import Track
 from ravine.training.train import Training
 from tests.racing import SMALL, a_race, facts, raced
 
@@ -93,7 +94,7 @@ def test_diverged_lanes_are_counted_with_a_reason_and_change_no_other() -> None:
         alone = Run(
             run.id, run.candidate, run.seed, "rung", spec.model.lane(run.candidate.rule, run.candidate.bound(4), 0)
         )
-        for _ in Track(spec.model, spec.loss, spec.problem, spec.clock, 1).go([alone], run.tick):
+        for _ in Track([spec.model], spec.loss, spec.problem, spec.clock).go([alone], run.tick):
             pass
         assert alone.score == pytest.approx(run.score, rel=1e-4)
 

@@ -6,19 +6,25 @@ import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from ravine.errors import UserError
 
 
-def write_whole(path: Path, content: bytes) -> str:
-    """Write a file so that a reader, or a killed process, finds the old one or the new one; returns its SHA-256."""
-    handle, name = -1, ""
+def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview]) -> str:
+    """Write a file so that a reader, or a killed process, finds the old one or the new one; returns its SHA-256.
+
+    ``content`` may come in parts, which need not be in memory at the same time.
+    """
+    handle, name, hashed = -1, "", hashlib.sha256()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            for part in (content,) if isinstance(content, bytes) else content:
+                file.write(part)
+                hashed.update(part)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
@@ -34,7 +40,7 @@ def write_whole(path: Path, content: bytes) -> str:
     finally:
         if name:
             Path(name).unlink(missing_ok=True)
-    return digest(content)
+    return hashed.hexdigest()
 
 
 def check_folder(folder: Path) -> None:
@@ -56,6 +62,12 @@ def slug(problem: str) -> str:
 def digest(content: bytes) -> str:
     """SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's content, which need not fit into memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def reason(error: OSError) -> str:

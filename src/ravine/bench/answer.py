@@ -31,7 +31,7 @@ def one(side: str, seed: int, trials: int) -> dict[str, Any]:
     problem = load("digits")
     if side == OWN:
         begin = time.perf_counter()
-        outcome = race(problem, budget=trials, seed=seed, finalists=1, progress=False)
+        outcome = race(problem, budget=trials, seed=seed, finalists=1, defaults=False, progress=False)
         spent, row = time.perf_counter() - begin, outcome.result.ranking[0]
         steps = outcome.result.cost.lane_steps
         winner = {"rule": row.rule, "lr": row.hypers["lr"], "losses": row.valid_loss.values}

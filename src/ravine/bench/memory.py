@@ -26,7 +26,8 @@ from ravine.problems.problem import Part, Problem
 from ravine.rules.rule import make, slots_of
 from ravine.training import checkpoint
 from ravine.training.clock import Clock
-from ravine.training.track import Candidate, Run, Track
+from ravine.training.run import Candidate, Run
+from ravine.training.track import Track
 
 LIMIT = 1.2
 INPUTS, OUTPUTS = 784, 10
@@ -50,8 +51,14 @@ class Scene:
 
     def runs(self) -> list[Run]:
         """New runs."""
-        made = enumerate(zip(self.rules, self.lanes(), strict=True))
-        return [Run(f"r{i}", Candidate(i, rule, {}), 0, "rung", lane) for i, (rule, lane) in made]
+        return [Run(f"r{i}", Candidate(i, rule, {}), 0, "rung") for i, rule in enumerate(self.rules)]
+
+    def track(self) -> Track:
+        """What a race would run them with, all lanes at once."""
+        workers = torch.get_num_threads()
+        models = [self.model, *(Model(self.model.factory) for _ in range(workers - 1))]
+        size = -(-self.count // workers)
+        return Track(models, functional.cross_entropy, self.problem, self.clock, size, draws=False)
 
     def needed(self) -> dict[str, float]:
         """Bytes of all lanes, by what they are for."""
@@ -88,14 +95,14 @@ def steps(scene: Scene) -> None:
 
 def rungs(scene: Scene, save: bool = False) -> None:
     """Two rungs of a race: all lanes, then a third of them, promoted."""
-    track = Track(scene.model, functional.cross_entropy, scene.problem, scene.clock, scene.count)
+    track = scene.track()
     runs = scene.runs()
     with tempfile.TemporaryDirectory() as folder:
         for keep, to_tick in ((scene.count, 1), (-(-scene.count // 3), 2)):
             for _ in track.go(runs[:keep], to_tick):
                 if save:
-                    track.sync()
-                    checkpoint.save(Path(folder), {}, runs)
+                    with track.lent():
+                        checkpoint.save(Path(folder), {}, runs)
             for run in runs[-(-keep // 3) :]:
                 run.lane = None
 
@@ -107,7 +114,7 @@ def rungs_with_checkpoints(scene: Scene) -> None:
 
 def finals(scene: Scene) -> None:
     """The finals: every run to its end, each keeping its best weights."""
-    track = Track(scene.model, functional.cross_entropy, scene.problem, scene.clock, scene.count)
+    track = scene.track()
     for _ in track.go(scene.runs(), 2, keep_best=True):
         pass
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
+from ravine.engines.classes import lane_loss
 from ravine.engines.linear import with_lane_linears
 from ravine.engines.noise import noise_layers, with_keyed_noise
+from ravine.engines.program import Programs, Work
+from ravine.engines.repeatable import is_repeatable
 from ravine.randomness import build
 from ravine.rules.rule import Rule
 from ravine.schedules import Schedule
+from ravine.types import Loss
 
 
 @dataclass
 class Lane:
     """The whole state of one run: enough to go on to the same bits, in any company.
 
-    ``weights`` [P] holds all trained parameters one after another; each slot has the same shape.
+    ``weights`` [P] holds all trained parameters one after another; each slot has the same shape. A run before its
+    first step may have no slots: they are what its rule begins with.
     """
 
     rule: Rule
@@ -31,6 +38,12 @@ class Lane:
     scalars: dict[str, float] = field(default_factory=dict[str, float])
     step: int = 0
 
+    def copy(self) -> Lane:
+        """The same state in memory of its own."""
+        buffers = {name: b.clone() for name, b in self.buffers.items()}
+        slots = {name: s.clone() for name, s in self.slots.items()}
+        return replace(self, weights=self.weights.clone(), buffers=buffers, slots=slots, scalars=dict(self.scalars))
+
 
 class Model:
     """A model's code without its numbers: names, shapes and places of its parameters in a lane's weights."""
@@ -41,21 +54,60 @@ class Model:
         self.mapped = with_lane_linears(with_keyed_noise(build(factory, 0)))
         trained = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
         self.shapes = {name: p.shape for name, p in trained.items()}
+        frozen = [n for n, p in self.module.named_parameters() if not p.requires_grad]
+        self.fixed = [*frozen, *(n for n, _ in self.module.named_buffers())]
         self.noise = noise_layers(self.module)
         self.dtype = next(iter(trained.values())).dtype
         sizes = [p.numel() for p in trained.values()]
         self.ends = torch.tensor(sizes).cumsum(0).tolist()
         self.starts = [end - size for end, size in zip(self.ends, sizes, strict=True)]
         self.size = self.ends[-1]
+        self._drawn: tuple[int, Tensor, dict[str, Tensor]] | None = None
+        self._programs: dict[Any, Programs] = {}
+
+    def stepping(self, loss: Loss, together: bool, shared: bool) -> Programs:
+        """Losses [K] and gradients of one run, or of lanes ``together``, which may see one ``shared`` minibatch.
+
+        A function of the parameters, the buffers, the inputs and the targets, in this order.
+        """
+        module = self.mapped if together else self.module
+
+        def make() -> Programs:
+            work = _stepping(module, lane_loss(loss) if together else loss, self._names, together, shared)
+            return Programs(work, is_repeatable(module) and is_repeatable(loss))
+
+        return self._program((id(loss), together, shared), make)
+
+    def predicting(self, together: bool) -> Programs:
+        """The outputs [K, n, ...] in evaluation mode, as a function of the parameters, the buffers and the inputs."""
+        module = self.mapped if together else self.module
+        return self._program(
+            ("predict", together),
+            lambda: Programs(_predicting(module, self._names, together), is_repeatable(module), warm=12),
+        )
+
+    def _program(self, key: Any, make: Callable[[], Programs]) -> Programs:
+        if key not in self._programs:
+            self._programs[key] = make()
+        return self._programs[key]
+
+    @property
+    def _names(self) -> list[str]:
+        """Of the parameters and of all that a lane keeps as buffers, in the order in which a program takes them."""
+        return [*self.shapes, *self.fixed]
 
     def lane(self, rule: Rule, schedules: Mapping[str, Schedule], seed: int) -> Lane:
-        """A run before its first step, with the initial draw of its seed."""
+        """A run before its first step, with the initial draw of its seed; lanes of one seed share its memory."""
+        if self._drawn is None or self._drawn[0] != seed:
+            self._drawn = seed, *self._draw(seed)
+        _, weights, buffers = self._drawn
+        return Lane(rule, schedules, seed, weights, buffers, {})
+
+    def _draw(self, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
         module = with_keyed_noise(build(self.factory, seed))
         weights = torch.cat([p.detach().reshape(-1) for n, p in module.named_parameters() if n in self.shapes])
         fixed = {n: p.detach().clone() for n, p in module.named_parameters() if n not in self.shapes}
-        buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
-        slots = rule.init(weights)
-        return Lane(rule, schedules, seed, weights, {**fixed, **buffers}, slots)
+        return weights, {**fixed, **{n: b.detach().clone() for n, b in module.named_buffers()}}
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:
         """Each parameter as a view of weights [..., P], of shape [..., *shape]."""
@@ -70,3 +122,38 @@ class Model:
         module = with_keyed_noise(build(self.factory, lane.seed))
         module.load_state_dict({**self.views(lane.weights), **lane.buffers}, strict=False)
         return module
+
+
+def _stepping(module: nn.Module, loss: Loss, names: Sequence[str], together: bool, shared: bool) -> Work:
+    def one(named: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return loss(functional_call(module, named, (x,)), y)
+
+    def work(*given: Tensor) -> Sequence[Tensor]:
+        module.train()
+        *state, x, y = given
+        leaves = [w.detach().requires_grad_() for w in state[:trained]]
+        named = dict(zip(names, (*leaves, *state[trained:]), strict=True))
+        if together:
+            data = None if shared else 0
+            losses = vmap(one, in_dims=(0, data, data))(named, x, y)
+        else:
+            losses = one(named, x, y).unsqueeze(0)
+        gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
+        return [losses.detach(), *gradients]
+
+    trained = sum(p.requires_grad for p in module.parameters())
+    return work
+
+
+def _predicting(module: nn.Module, names: Sequence[str], together: bool) -> Work:
+    def one(named: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(module, named, (x,))
+
+    @torch.no_grad()
+    def work(*given: Tensor) -> Sequence[Tensor]:
+        module.eval()
+        *state, x = given
+        named = dict(zip(names, state, strict=True))
+        return [vmap(one, in_dims=(0, None))(named, x) if together else one(named, x).unsqueeze(0)]
+
+    return work

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
 
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import noise_key
@@ -24,7 +23,6 @@ class Lanes:
     def __init__(self, model: Model, loss: Loss, lanes: Sequence[Lane], together: bool | None = None) -> None:
         self.model, self.loss = model, loss
         self.together = len(lanes) > 1 if together is None else together
-        self.module = model.mapped if self.together else model.module
         self.step_count = lanes[0].step
         self.groups: list[Group] = grouped(lanes, model)
         self.rows = [row for group in self.groups for row in group.members]  # place here -> place as given
@@ -35,6 +33,8 @@ class Lanes:
         self.seeds = list(dict.fromkeys(lane.seed for lane in lanes))
         self.lane_seeds = [lane.seed for lane in arranged]
         self.seed_row = torch.tensor([self.seeds.index(seed) for seed in self.lane_seeds])
+        self.stepping = model.stepping(loss, self.together, shared=len(self.seeds) == 1)
+        self.predicting = model.predicting(self.together)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -46,37 +46,33 @@ class Lanes:
         is that of the schedules. Returns the loss of each lane before the step, [K].
         """
         self.step_count += 1
-        self.module.train()
         point = aheads(self.groups, self.weights, time)
-        leaves = {n: v.detach().requires_grad_() for n, v in self._views(point).items()}
         self._set_noise()
-        losses = self._losses(leaves, *self._batch(part, index))
-        grads = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        losses, *grads = self.stepping(*self._state(point), *self._batch(part, index))
         stacked = grads if self.together else [g.unsqueeze(0) for g in grads]
         for group in self.groups:
             group.update(self.weights, stacked, self.step_count, time)
-        return losses.detach()[self.back]
+        return losses[self.back]
 
-    @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """The outputs of every lane in evaluation mode: [K, n, ...]."""
-        self.module.eval()
-        views = self._views(self.weights)
-        if not self.together:
-            return self._call(views, self._single(self.buffers), x).unsqueeze(0)
-        return vmap(self._call, in_dims=(0, 0, None))(views, self.buffers, x)[self.back]
+        (out,) = self.predicting(*self._state(self.weights), x)
+        return out[self.back]
 
     def export(self) -> list[Lane]:
         """Each lane's state as a run of its own, sharing no memory with this."""
+        return [lane.copy() for lane in self.lend()]
+
+    def lend(self) -> list[Lane]:
+        """Each lane's state as views of the memory of all, which the next step changes."""
         found: dict[int, Lane] = {}
         for group in self.groups:
             for offset, row in enumerate(group.members):
                 at = group.start + offset
                 rule, schedules, slots, scalars = group.member(offset)
-                buffers = {n: b[at].clone() for n, b in self.buffers.items()}
-                weights = self.weights[at].clone()
+                buffers = {n: b[at] for n, b in self.buffers.items()}
                 seed = self.lane_seeds[at]
-                found[row] = Lane(rule, schedules, seed, weights, buffers, slots, scalars, self.step_count)
+                found[row] = Lane(rule, schedules, seed, self.weights[at], buffers, slots, scalars, self.step_count)
         return [found[row] for row in range(len(self))]
 
     def snapshot(self, row: int) -> Lane:
@@ -86,23 +82,12 @@ class Lanes:
         rule, schedules, *_ = next(g for g in self.groups if g.start <= at < g.end).member(0)
         return Lane(rule, schedules, self.lane_seeds[at], self.weights[at].clone(), buffers, {}, {}, self.step_count)
 
-    def _views(self, weights: Tensor) -> dict[str, Tensor]:
-        return self.model.views(weights if self.together else weights[0])
-
-    def _single(self, stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {n: b[0] for n, b in stacked.items()}
-
-    def _call(self, views: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(self.module, {**views, **buffers}, (x,))
-
-    def _loss(self, views: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return self.loss(self._call(views, buffers, x), y)
-
-    def _losses(self, leaves: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        if not self.together:
-            return self._loss(leaves, self._single(self.buffers), x, y).unsqueeze(0)
-        data = None if len(self.seeds) == 1 else 0
-        return vmap(self._loss, in_dims=(0, 0, data, data))(leaves, self.buffers, x, y)
+    def _state(self, weights: Tensor) -> list[Tensor]:
+        """The parameters and buffers as a program takes them: of all lanes, or of the one there is."""
+        buffers = [self.buffers[name] for name in self.model.fixed]
+        if self.together:
+            return [*self.model.views(weights).values(), *buffers]
+        return [*self.model.views(weights[0]).values(), *(b[0] for b in buffers)]
 
     def _batch(self, part: Part, index: Tensor) -> tuple[Tensor, Tensor]:
         if len(self.seeds) == 1:

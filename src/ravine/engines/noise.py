@@ -13,12 +13,28 @@ KEY = "noise_key"
 SPATIAL = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
+_library = torch.library.Library("ravine", "DEF")  # an operation of torch's own kind, which a recording can hold
+_library.define("uniform(Tensor keys, int[] shape, bool spatial, Device device) -> Tensor")
+
+
+def _uniform(keys: Tensor, shape: list[int], spatial: bool, device: torch.device) -> Tensor:
+    """Uniform numbers of that shape for one key, or for each of a vector of keys."""
+    seeds: list[int] = keys.reshape(-1).tolist()
+    size = shape[:2] + [1] * len(shape[2:]) if spatial else shape
+    drawn = {seed: torch.rand(size, generator=torch.Generator().manual_seed(seed)) for seed in dict.fromkeys(seeds)}
+    one = drawn[seeds[0]] if keys.dim() == 0 else torch.stack([drawn[seed] for seed in seeds])
+    return one.to(device)
+
+
+_library.impl("uniform", _uniform, "CompositeExplicitAutograd")
+
+
 class _Uniform(torch.autograd.Function):
     """Uniform numbers of a given shape for one key, or for a batch of keys under vmap."""
 
     @staticmethod
     def forward(seed: Tensor, like: Tensor, spatial: bool) -> Tensor:
-        return _draw(int(seed), like.shape, spatial, like.device)
+        return torch.ops.ravine.uniform(seed, list(like.shape), spatial, like.device)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -32,23 +48,11 @@ class _Uniform(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
         seed: Tensor = args[0]
         like: Tensor = args[1]
-        spatial: bool = args[2]
         shape = list(like.shape)
         if in_dims[1] is not None:
             shape.pop(in_dims[1])
-        if in_dims[0] is None:
-            draw = _draw(int(seed), shape, spatial, like.device)
-            return draw.expand(info.batch_size, *draw.shape), 0
-        seeds: list[int] = seed.tolist()
-        drawn = {one: _draw(one, shape, spatial, like.device) for one in dict.fromkeys(seeds)}
-        return torch.stack([drawn[one] for one in seeds]), 0
-
-
-def _draw(seed: int, shape: Any, spatial: bool, device: torch.device) -> Tensor:
-    size = list(shape)
-    if spatial:
-        size[2:] = [1] * len(size[2:])
-    return torch.rand(size, generator=torch.Generator().manual_seed(seed)).to(device)
+        draw = torch.ops.ravine.uniform(seed, shape, args[2], like.device)
+        return (draw.expand(info.batch_size, *draw.shape) if in_dims[0] is None else draw), 0
 
 
 class KeyedDropout(nn.Module):

@@ -35,7 +35,7 @@ class Group:
         self.schedules = [lane.schedules for lane in lanes]
         self.rule = self.rules[0]
         self.base: Numbers = {name: np.array([values(rule)[name] for rule in self.rules]) for name in values(self.rule)}
-        self.slots = {slot: torch.stack([lane.slots[slot] for lane in lanes]) for slot in slots_of(self.rule)}
+        self.slots = _stacked(lanes)
         self.scalars: Numbers = {
             name: np.array([lane.scalars.get(name, begin) for lane in lanes])
             for name, begin in scalars_of(self.rule).items()
@@ -48,8 +48,8 @@ class Group:
         self._weights: tuple[Tensor, list[Tensor]] | None = None
 
     def member(self, offset: int) -> tuple[Rule, Mapping[str, Schedule], dict[str, Tensor], dict[str, float]]:
-        """One lane's rule, schedules, slots and scalars."""
-        slots = {name: slot[offset].clone() for name, slot in self.slots.items()}
+        """One lane's rule, schedules, slots (views of the group's) and scalars."""
+        slots = {name: slot[offset] for name, slot in self.slots.items()}
         scalars = {name: float(column[offset]) for name, column in self.scalars.items()}
         return self.rules[offset], self.schedules[offset], slots, scalars
 
@@ -120,6 +120,16 @@ class Group:
             {need: known[need][i].view(-1, *[1] * (g.dim() - 1)) for need in known if need in self.needs}
             for i, g in enumerate(gradients)
         ]
+
+
+def _stacked(lanes: Sequence[Lane]) -> dict[str, Tensor]:
+    """The slots of all lanes, [K, P] each; those of a lane that has none yet are made here, one lane at a time."""
+    like, count = lanes[0].weights, len(lanes)
+    stacked = {slot: like.new_empty(count, *like.shape) for slot in slots_of(lanes[0].rule)}
+    for row, lane in enumerate(lanes):
+        for slot, value in (lane.slots or lane.rule.init(lane.weights)).items():
+            stacked[slot][row] = value
+    return stacked
 
 
 def grouped(lanes: Sequence[Lane], model: Model) -> list[Group]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ravine.training.track import Run
+from ravine.training.run import Run
 
 Phase: TypeAlias = Literal["pilot", "rungs", "finals", "test", "done"]
 

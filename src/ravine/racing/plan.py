@@ -1,66 +1,100 @@
-"""How many lanes run together: measured on the user's own model before the race."""
+"""How runs share the machine: how many lanes in a program, how many programs at once; measured before the race."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
+
+import torch
 
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
 from ravine.training.clock import Batches, Clock
+from ravine.training.crew import crew
 from ravine.types import Loss
 
-SIZES = (1, 8, 32)
-SLOW = 0.5  # seconds a step, from which a way that loses ends the search
+SIZES = (8, 32)  # between one and all
+CLOSE = 1.2  # times the fastest way, up to which another is timed once more
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The number of lanes that share a program, what was measured, and why lanes were not possible (if so)."""
+    """Lanes that share a program, programs at once, what was measured, and why lanes were not possible (if so)."""
 
     size: int
+    workers: int
     timings: dict[str, float]  # seconds a lane-step, by the name of the way
     refusal: str = ""
 
     @property
     def words(self) -> str:
         """The plan in words."""
-        return way(self.size)
+        return way(self.size, self.workers)
 
     @property
     def lane_step(self) -> float:
         """Seconds that one step of one lane takes."""
-        return self.timings[way(self.size)]
+        return self.timings[self.words]
+
+    def models(self, model: Model) -> list[Model]:
+        """A template for each worker."""
+        return [model, *(Model(model.factory) for _ in range(self.workers - 1))]
 
 
-def way(size: int) -> str:
-    """The name of running that many lanes together."""
-    return "one after another" if size == 1 else f"{size} lanes together"
+def way(size: int, workers: int) -> str:
+    """The name of a plan."""
+    lanes = "one after another" if size == 1 else f"{size} lanes together"
+    return lanes if workers == 1 else f"{workers} workers, each {lanes}"
 
 
-def choose(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, clock: Clock, fixed: int | None) -> Plan:
-    """Time a few steps of each way, twice over, and take the fastest a lane-step.
+def choose(
+    model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, clock: Clock, size: int | None, workers: int | None
+) -> Plan:
+    """Time a few steps of several ways, and the quick ones once more; take the fastest a lane-step.
 
-    Each way counts by its fastest step, and a stall of the machine seldom meets the same way in both rounds. Where
-    steps are slow, more lanes are not tried once they cost a third more than the best so far. A model that cannot be
-    mapped over lanes says why and runs one after another.
+    The ways: one program with all of torch's threads, of more and more lanes while that helps; then, of the size that
+    is best there, a program for each thread. A stall of the machine seldom meets the same way twice. A model that
+    cannot be mapped over lanes says why, and runs one after another.
     """
     refusal = refused(model, loss, lanes, problem, clock)
-    sizes = [s for s in SIZES if s < len(lanes)] + [len(lanes)] if fixed is None else [min(fixed, len(lanes))]
     if refusal:
-        sizes = [1]
-    timings: dict[int, float] = {}
-    for _ in range(2 if len(sizes) > 1 else 1):
-        for size in sizes:
-            some = lanes[:: max(1, len(lanes) // size)][:size]
-            now = _time(Lanes(model, loss, some), problem, clock)
-            timings[size] = min(now, timings.get(size, now))
-            if size * now > SLOW and timings[size] > 1.33 * min(timings.values()):
-                break
-    best = min(timings, key=lambda size: timings[size])
-    return Plan(best, {way(size): seconds for size, seconds in timings.items()}, refusal)
+        size = workers = 1
+    elif size is not None:
+        workers = workers or 1  # nothing is measured then, and the same lanes give the same bits anywhere
+    many = min(workers or 1, len(lanes))
+    most = -(-len(lanes) // many)
+    timings: dict[tuple[int, int], float] = {}
+    for some in _sizes(most) if size is None else [min(size, most)]:
+        if size is None and _is_past(some, timings):
+            continue
+        timings[some, many] = _time(model, loss, lanes, some, many, problem, clock)
+    again = [it for it in timings if timings[it] < CLOSE * min(timings.values())] if len(timings) > 1 else []
+    if workers is None and 1 < (threads := torch.get_num_threads()) <= len(lanes):
+        some, _ = min(timings, key=lambda it: timings[it])
+        again.append((min(some, -(-len(lanes) // threads)), threads))
+    for plan in again:
+        now = _time(model, loss, lanes, *plan, problem, clock)
+        timings[plan] = min(now, timings.get(plan, now))
+    best = min(timings, key=lambda it: timings[it])
+    return Plan(*best, {way(*it): seconds for it, seconds in timings.items()}, refusal)
+
+
+def _sizes(most: int) -> list[int]:
+    """The sizes to try, in order: from the middle up, then one after another."""
+    return [*(s for s in SIZES if s < most), most, 1] if most > 1 else [1]
+
+
+def _is_past(some: int, timings: dict[tuple[int, int], float]) -> bool:
+    """Whether what was measured says that this size is no better: the last step towards it was a step back."""
+    by_size = sorted((size, seconds) for (size, _), seconds in timings.items())
+    if len(by_size) < 2:
+        return some in (size for size, _ in by_size)
+    (_, first), (_, second), (_, before), (_, last) = by_size[0], by_size[1], by_size[-2], by_size[-1]
+    return second < first if some == 1 else last > CLOSE * before
 
 
 def refused(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, clock: Clock) -> str:
@@ -82,14 +116,26 @@ def refused(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, c
     return ""
 
 
-def _time(lanes: Lanes, problem: Problem, clock: Clock, least: int = 3, enough: float = 0.05) -> float:
-    """Seconds a lane-step, the fastest of a few steps after one to warm up."""
+def _time(
+    model: Model, loss: Loss, lanes: Sequence[Lane], size: int, workers: int, problem: Problem, clock: Clock
+) -> float:
+    """Seconds a lane-step when so many workers run so many lanes each at the same time."""
+    models = Plan(size, workers, {}).models(model)
+    made = [Lanes(own, loss, lanes[place::workers][:size]) for place, own in enumerate(models)]
+    with crew(workers) as together:
+        return max(together([partial(_time_one, one, problem, clock) for one in made])) / (workers * size)
+
+
+def _time_one(lanes: Lanes, problem: Problem, clock: Clock, least: int = 3, enough: float = 0.02) -> float:
+    """Seconds a step, as the middle one of a few takes, once they run as they will."""
     batches = Batches(clock)
     index = batches.at(lanes.seeds, 0)
     lanes.step(problem.train, index, 0.0)
+    while not lanes.stepping.is_settled:
+        lanes.step(problem.train, index, 0.0)
     seen: list[float] = []
     while len(seen) < least or (sum(seen) < enough and len(seen) < 20):
         begin = time.perf_counter()
         lanes.step(problem.train, index, 0.0)
         seen.append(time.perf_counter() - begin)
-    return min(seen) / len(lanes)
+    return median(seen)

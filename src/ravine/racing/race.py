@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,8 @@ from ravine.rules.rule import name_of
 from ravine.training import checkpoint
 from ravine.training.interrupt import Request, stop_on_request
 from ravine.training.loop import evaluate_model
-from ravine.training.track import Candidate, Run, Track
+from ravine.training.run import Candidate, Run
+from ravine.training.track import Track
 
 
 class Race:
@@ -96,7 +98,8 @@ class Race:
     def _pilot(self) -> Iterator[Moment]:
         yield self._moment(0.0)
         lanes = [self._lane(candidate, self.spec.seed) for candidate in draw(self.space, self.setup.budget)]
-        self.plan = choose(self.model, self.loss, lanes, self.problem, self.clock, self.spec.lanes)
+        spec = self.spec
+        self.plan = choose(self.model, self.loss, lanes, self.problem, self.clock, spec.lanes, spec.workers)
         if self.plan.refusal:
             why = self.plan.refusal
             self.notes.append(f"Lanes are not possible for this model, so runs go one after another: {why}.")
@@ -147,6 +150,7 @@ class Race:
             rule = name_of(best.candidate.rule)
             defaults = (run.candidate for run in self.runs if run.candidate.origin == "default")
             default = next((candidate for candidate in defaults if name_of(candidate.rule) == rule), None)
+            default = default if self.spec.defaults else None
             for seed in self.setup.fresh:
                 self.runs.append(self._new("final", best.candidate, seed))
                 if default is not None and default != best.candidate:
@@ -176,7 +180,8 @@ class Race:
     def _go(self, field: Sequence[Run], to_tick: int, keep_best: bool = False) -> Iterator[Moment]:
         if self._track is None:
             assert self.plan is not None
-            self._track = Track(self.model, self.loss, self.problem, self.clock, self.plan.size)
+            models, draws = self.plan.models(self.model), bool(self.plan.refusal)
+            self._track = Track(models, self.loss, self.problem, self.clock, self.plan.size, draws)
         for _ in self._track.go(field, to_tick, keep_best):
             if self.spec.seconds is not None and not self.before and self.seconds > 1.5 * self.spec.seconds:
                 self.out_of_time = True
@@ -189,7 +194,7 @@ class Race:
 
     def _new(self, stage: Literal["rung", "final", "default"], candidate: Candidate, seed: int) -> Run:
         name = f"c{candidate.config:03d}-s{seed}-{stage}"
-        return Run(name, candidate, seed, stage, self._lane(candidate, seed))
+        return Run(name, candidate, seed, stage)
 
     def _lane(self, candidate: Candidate, seed: int) -> Lane:
         return self.model.lane(candidate.rule, candidate.bound(self.clock.epochs), seed)
@@ -202,9 +207,8 @@ class Race:
         if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
             return
         begin = time.monotonic()
-        if self._track:
-            self._track.sync()
-        checkpoint.save(self.folder, self.facts(), self.runs)
+        with self._track.lent() if self._track else nullcontext():
+            checkpoint.save(self.folder, self.facts(), self.runs)
         self._saved = time.monotonic()
         self._saving = self._saved - begin
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ravine.racing.statistics import change, interval, paired
 from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of, values
-from ravine.training.track import Run
+from ravine.training.run import Run
 
 
 def best_by_rule(runs: Sequence[Run]) -> list[Run]:

@@ -65,7 +65,7 @@ class Setup:
         for tick in self.rungs:
             total += count * (self.clock.step_at(tick) - before)
             before, count = self.clock.step_at(tick), -(-count // self.spec.eta)
-        finals = 2 * min(self.spec.finalists, len(self.space.rules)) * self.spec.seeds
+        finals = (1 + self.spec.defaults) * min(self.spec.finalists, len(self.space.rules)) * self.spec.seeds
         return total + finals * self.clock.steps
 
     def within(self, seconds: float | None, lane_step: float) -> Setup:

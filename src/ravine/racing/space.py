@@ -13,7 +13,7 @@ from ravine.errors import UserError, unknown
 from ravine.randomness import key
 from ravine.rules.rule import Rule, Search, catalogue, check, hypers, name_of, values, with_values
 from ravine.rules.spec import rule_from_spec
-from ravine.training.track import Candidate
+from ravine.training.run import Candidate
 
 
 @dataclass

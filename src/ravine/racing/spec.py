@@ -31,6 +31,8 @@ class RaceSpec(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     finalists: int = Field(default=3, ge=1)
     seeds: int = Field(default=5, ge=2)
+    defaults: bool = True  # each finalist's rule at its defaults too, over the same seeds
     eta: int = Field(default=3, ge=2)
     widen: bool = True
-    lanes: int | None = Field(default=None, ge=1)  # how many run together; None: measured
+    lanes: int | None = Field(default=None, ge=1)  # how many share a program; None: measured
+    workers: int | None = Field(default=None, ge=1)  # how many programs run at once; None: one a thread of torch

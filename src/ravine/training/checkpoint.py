@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ravine.engines.lane import Lane
 from ravine.errors import UserError
-from ravine.files import digest, reason, write_whole
+from ravine.files import digest, digest_of, reason, write_whole
 from ravine.results import Point
 from ravine.rules.spec import rule_from_spec, rule_to_spec
 from ravine.schedules import check, from_spec, to_spec
-from ravine.training.track import Candidate, Run
+from ravine.training.run import Candidate, Run
+from ravine.training.tensors import in_parts
 
 FORMAT = 1
 MANIFEST = "state.json"
@@ -34,9 +34,8 @@ def save(folder: Path, facts: Mapping[str, Any], runs: Sequence[Run]) -> None:
     """Write the state of all runs; the last one stays readable until the new one is whole."""
     tensors: dict[str, Tensor] = {}
     rows = [_run_row(i, run, tensors) for i, run in enumerate(runs)]
-    content = save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()})
-    name = f"lanes-{digest(content)[:16]}.safetensors"
-    sha = write_whole(folder / name, content)
+    name = _next_name(folder)
+    sha = write_whole(folder / name, in_parts(tensors))
     manifest = {"format": FORMAT, "tensors": name, "sha256": sha, **facts, "runs": rows}
     write_whole(folder / MANIFEST, json.dumps({"check": _check(manifest), **manifest}).encode())
     for old in folder.glob("lanes-*.safetensors"):
@@ -56,14 +55,21 @@ def load(folder: Path) -> tuple[dict[str, Any], list[Run]]:
     manifest = _checked(text, path)
     if manifest["format"] != FORMAT:
         raise UserError(f"{path}: made by another version of ravine (format {manifest['format']}, this reads {FORMAT})")
+    file = folder / manifest["tensors"]
     try:
-        content = (folder / manifest["tensors"]).read_bytes()
+        found = digest_of(file)
     except OSError as error:
-        raise UserError(f"{folder / manifest['tensors']}: cannot be read: {reason(error)}; start again") from error
-    if digest(content) != manifest["sha256"]:
-        raise UserError(f"{folder / manifest['tensors']}: the checkpoint is damaged (its SHA-256 differs); start again")
-    tensors = load_tensors(content)
+        raise UserError(f"{file}: cannot be read: {reason(error)}; start again") from error
+    if found != manifest["sha256"]:
+        raise UserError(f"{file}: the checkpoint is damaged (its SHA-256 differs); start again")
+    tensors = load_file(file)
     return manifest, [_run(i, row, tensors) for i, row in enumerate(manifest["runs"])]
+
+
+def _next_name(folder: Path) -> str:
+    """A name that no file there has: the old tensors stay until the manifest names the new ones."""
+    numbers = [int(old.stem.partition("-")[2]) for old in folder.glob("lanes-*.safetensors")]
+    return f"lanes-{max(numbers, default=0) + 1:06}.safetensors"
 
 
 def _check(manifest: Mapping[str, Any]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ravine.engines.classes import lane_losses
 from ravine.engines.lanes import Lanes
 from ravine.losses import finish_metric, metric_of
 from ravine.problems.problem import Part, Problem
@@ -26,8 +28,12 @@ class Measured:
     metric: Tensor
 
 
-def advance(lanes: Lanes, problem: Problem, clock: Clock, to_tick: int) -> Iterator[Measured]:
-    """Train the lanes from where they are to that tick, measuring at every tick on the way."""
+def advance(lanes: Lanes, problem: Problem, clock: Clock, to_tick: int, draws: bool = True) -> Iterator[Measured]:
+    """Train the lanes from where they are to that tick, measuring at every tick on the way.
+
+    ``draws`` says that the model may draw random numbers from torch's generator, which is then set by (seed, step)
+    and put back at each tick; lanes that advance in several threads must not.
+    """
     batches = Batches(clock)
     tick = next(tick for tick in range(clock.ticks + 1) if clock.step_at(tick) >= lanes.step_count)
     if tick == 0:
@@ -36,13 +42,19 @@ def advance(lanes: Lanes, problem: Problem, clock: Clock, to_tick: int) -> Itera
         tick += 1
         total = torch.zeros(len(lanes), dtype=torch.float64)
         begin, end = lanes.step_count, clock.step_at(tick)
-        with torch.random.fork_rng(devices=[]):
-            # For a model that draws by itself, which runs alone: its numbers too belong to (seed, step).
-            torch.manual_seed(key(lanes.seeds[0], "own noise", begin))
+        with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
             for step in range(begin, end):
                 time = step / clock.steps_per_epoch
                 total += lanes.step(problem.train, batches.at(lanes.seeds, step), time)
         yield measure(lanes, problem, tick, total / (end - begin))
+
+
+@contextmanager
+def _own_noise(seed: int) -> Generator[None]:
+    """Within, torch's generator begins at that seed; afterwards it is where it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def measure(lanes: Lanes, problem: Problem, tick: int, train_loss: Tensor | None) -> Measured:
@@ -63,7 +75,7 @@ def evaluate(
     for begin in range(0, len(part), rows):
         x, y = part.x[begin : begin + rows], part.y[begin : begin + rows]
         out = predict(x)
-        mean += torch.stack([loss(one, y) for one in out]).double() * len(y)
+        mean += lane_losses(loss, out, y).double() * len(y)
         total += count(out, y)
     return mean / len(part), finish_metric(problem, total, part.y)
 

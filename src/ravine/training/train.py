@@ -21,7 +21,8 @@ from ravine.training import checkpoint
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.loop import evaluate_model
-from ravine.training.track import Candidate, Run, Track
+from ravine.training.run import Candidate, Run
+from ravine.training.track import Track
 
 
 def model_of(word: str, activation: str, problem: Problem) -> Callable[[], nn.Module]:
@@ -52,7 +53,7 @@ class Training:
 
     def run(self) -> Iterator[Point]:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
-        track = Track(self.model, self.loss, self.problem, self.clock, 1)
+        track = Track([self.model], self.loss, self.problem, self.clock)
         try:
             with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
@@ -77,9 +78,9 @@ class Training:
         if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
             return
         begin = time.monotonic()
-        track.sync()
         facts = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
-        checkpoint.save(self.folder, facts, [self.state])
+        with track.lent():
+            checkpoint.save(self.folder, facts, [self.state])
         self._saved = time.monotonic()
         self._saving = self._saved - begin
 

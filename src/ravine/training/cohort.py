@@ -1,0 +1,75 @@
+"""A cohort: runs at the same tick whose lanes advance in one program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from ravine.engines.lane import Lane, Model
+from ravine.engines.lanes import Lanes
+from ravine.problems.problem import Problem
+from ravine.training.clock import Clock
+from ravine.training.loop import Measured, advance
+from ravine.training.run import Run
+from ravine.types import Loss
+
+CROWDED = 0.75  # share of open lanes from which the rest had better go on in a cohort of their own
+
+
+class Cohort:
+    """Takes the states of its runs, and gives them back when it is done or asked."""
+
+    def __init__(self, model: Model, loss: Loss, problem: Problem, clock: Clock, runs: Sequence[Run]) -> None:
+        self.problem, self.clock, self.runs = problem, clock, list(runs)
+        self.lane_steps = 0
+        self.lanes = Lanes(model, loss, [self._lane(model, run) for run in runs])
+        for run in runs:
+            run.lane = None
+
+    @property
+    def open(self) -> int:
+        """Runs that have not diverged."""
+        return sum(not run.diverged for run in self.runs)
+
+    def lend(self) -> None:
+        """Show each run its state as it is now; the memory stays the cohort's, which changes it in its next step."""
+        for run, lane in zip(self.runs, self.lanes.lend(), strict=True):
+            run.lane = lane
+
+    def take_back(self) -> None:
+        """End what `lend` began."""
+        for run in self.runs:
+            run.lane = None
+
+    def advance(self, to_tick: int, keep_best: bool, draws: bool) -> Iterator[int]:
+        """Go on tick by tick, yielding the open runs, until it is there or too few are left.
+
+        ``draws`` says that the model may draw random numbers by itself, from torch's own generator.
+        """
+        begin = self.runs[0].tick
+        for measured in advance(self.lanes, self.problem, self.clock, to_tick, draws):
+            if measured.tick <= begin:
+                continue  # it was measured before the cohort was made anew
+            steps = self.clock.step_at(measured.tick) - self.clock.step_at(max(0, measured.tick - 1))
+            self.lane_steps += steps * len(self.runs)
+            for row, better in enumerate(self._record(measured)):
+                if keep_best and better:
+                    self.runs[row].best = self.lanes.snapshot(row)
+            yield self.open
+            if self.open <= CROWDED * len(self.runs):
+                return
+
+    def _lane(self, model: Model, run: Run) -> Lane:
+        if run.lane is not None:
+            return run.lane
+        return model.lane(run.candidate.rule, run.candidate.bound(self.clock.epochs), run.seed)
+
+    def _record(self, measured: Measured) -> list[bool]:
+        epoch = self.clock.epoch_at(measured.tick)
+        before = measured.train_loss is None
+        train = torch.zeros(len(self.runs)) if measured.train_loss is None else measured.train_loss
+        rows = zip(self.runs, train.tolist(), measured.valid_loss.tolist(), measured.metric.tolist(), strict=True)
+        for run in self.runs:
+            run.tick = measured.tick
+        return [not run.diverged and run.record(epoch, None if before else t, v, m) for run, t, v, m in rows]

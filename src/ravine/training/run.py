@@ -1,0 +1,96 @@
+"""A run: one configuration with one seed, its curve, and its state when it is not in a cohort."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from ravine.engines.lane import Lane
+from ravine.results import Point, RunResult, Stage, Status
+from ravine.rules.rule import Rule, name_of, values
+from ravine.schedules import Schedule, check, from_spec
+
+Origin: TypeAlias = Literal["default", "drawn", "widened", "given"]
+EXPLODED = 1e4  # times the loss before training: a run beyond that is closed
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One configuration: a rule with its hyperparameters, and the schedules that multiply them."""
+
+    config: int
+    rule: Rule
+    schedules: Mapping[str, Mapping[str, Any]]  # hyperparameter -> the schedule's plain values, lengths in epochs
+    origin: Origin = "given"
+    searched: tuple[str, ...] = ()  # the hyperparameters that were drawn rather than left at their defaults
+
+    def bound(self, epochs: int) -> dict[str, Schedule]:
+        """The checked schedules over a run of that length."""
+        return {name: check(from_spec(spec)).over(epochs) for name, spec in self.schedules.items()}
+
+    @property
+    def schedule(self) -> str:
+        """The name of the learning rate's schedule."""
+        return str(self.schedules.get("lr", {"name": "constant"})["name"])
+
+
+@dataclass
+class Run:
+    """One configuration with one seed, and what is known of it."""
+
+    id: str
+    candidate: Candidate
+    seed: int
+    stage: Stage
+    lane: Lane | None = None  # None before the first step, while it runs in a cohort, and when it is not needed again
+    rung: int = 0
+    tick: int = -1  # the last tick it was measured at
+    curve: list[Point] = field(default_factory=list[Point])
+    diverged: str = ""
+    best: Lane | None = None  # the state at the lowest validation loss, for runs that keep it
+
+    @property
+    def best_point(self) -> Point | None:
+        """The measured point with the lowest validation loss, not counting the one before the first step."""
+        finite = [point for point in self.curve[1:] if math.isfinite(point.valid_loss)]
+        return min(finite, key=lambda point: point.valid_loss, default=None)
+
+    @property
+    def score(self) -> float:
+        """Lowest validation loss; inf for a run that diverged or was not measured."""
+        return self.best_point.valid_loss if self.best_point and not self.diverged else math.inf
+
+    def record(self, epoch: float, train_loss: float | None, valid_loss: float, metric: float) -> bool:
+        """Keep one point; True if it is the best so far. A loss that is not finite, or exploded, closes the run."""
+        start = self.curve[0].valid_loss if self.curve else valid_loss
+        wrong = valid_loss if train_loss is None or math.isfinite(train_loss) else train_loss
+        if not math.isfinite(wrong):
+            self.diverged = f"loss became {'NaN' if math.isnan(wrong) else 'infinite'} by epoch {epoch:.3g}"
+            return False
+        before = self.score
+        self.curve.append(Point(epoch=epoch, train_loss=train_loss, valid_loss=valid_loss, metric=metric))
+        if valid_loss > EXPLODED * max(start, 1e-3):
+            self.diverged = f"loss rose to {valid_loss:.1e} by epoch {epoch:.3g}"
+        return len(self.curve) > 1 and valid_loss < before
+
+    def result(self, status: Status) -> RunResult:
+        """The run as a value to keep."""
+        rule, best = self.candidate.rule, self.best_point
+        return RunResult(
+            id=self.id,
+            config=self.candidate.config,
+            rule=name_of(rule),
+            hypers={name: float(value) for name, value in values(rule).items()},
+            schedule=self.candidate.schedule,
+            seed=self.seed,
+            stage=self.stage,
+            rung=self.rung,
+            status="diverged" if self.diverged else status,
+            reason=self.diverged,
+            curve=self.curve,
+            best_epoch=best.epoch if best else 0.0,
+            valid_loss=best.valid_loss if best else None,
+            metric=best.metric if best else None,
+        )
