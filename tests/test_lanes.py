@@ -189,7 +189,8 @@ def test_a_nan_neighbour_changes_nothing_to_the_bit(where: str) -> None:
     if where == "weights":
         spoilt.weights = torch.full_like(spoilt.weights, torch.nan)
     else:
-        spoilt.slots = {name: torch.full_like(slot, torch.nan) for name, slot in spoilt.slots.items()}
+        begun = spoilt.rule.init(spoilt.weights)
+        spoilt.slots = {name: torch.full_like(slot, torch.nan) for name, slot in begun.items()}
     hurt = go(together(model, lanes), part).export()
     assert bool(torch.isnan(hurt[2].weights).any())
     for row in (0, 1, 3, 4, 5):

@@ -92,7 +92,8 @@ def race(
         finalists: rules whose best configuration is repeated over the fresh seeds.
         folder: where checkpoints go, so that a killed race can be resumed; None for none.
         progress: show a line of progress.
-        others: further fields of `RaceSpec`, such as target or split_seed.
+        others: further fields of `RaceSpec`, such as target, split_seed, lanes, workers, or defaults=False to leave the
+            finalists' rules at their defaults out of the finals.
 
     Raises:
         UserError: one sentence on anything that does not fit.

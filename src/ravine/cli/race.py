@@ -47,8 +47,14 @@ def race(
     seed: Annotated[int, typer.Option(min=0, help="of everything drawn", rich_help_panel=PLAN)] = 0,
     seeds: Annotated[int, typer.Option(min=2, help="fresh seeds of the finals", rich_help_panel=PLAN)] = 5,
     finalists: Annotated[int, typer.Option(min=1, help="rules in the finals", rich_help_panel=PLAN)] = 3,
+    defaults: Annotated[
+        bool, typer.Option(help="repeat the finalists' rules at their defaults too", rich_help_panel=PLAN)
+    ] = True,
     lanes: Annotated[
         int | None, typer.Option(min=1, help="runs in one program; default: measured", rich_help_panel=PLAN)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="programs at once, a thread each; default: measured", rich_help_panel=PLAN)
     ] = None,
     rules: Annotated[
         str | None, typer.Option(help="as adam,sgd,nesterov/look-ahead; see ravine rules", rich_help_panel=SPACE)
@@ -100,7 +106,8 @@ def race(
         problem=source, target=target, model=model, activation=activation, loss=loss, epochs=epochs, batch=batch,
         rules=read.names(rules, "--rules") if rules is not None else None, combine=read.combinators(combine or []),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
-        budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, widen=widen, lanes=lanes,
+        budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
+        widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)
     with Store.open(store) as opened:

@@ -74,7 +74,7 @@ class Model:
 
         def make() -> Programs:
             work = _stepping(module, lane_loss(loss) if together else loss, self._names, together, shared)
-            return Programs(work, is_repeatable(module) and is_repeatable(loss))
+            return Programs(work, is_repeatable(module) and is_repeatable(loss), len(self.shapes))
 
         return self._program((id(loss), together, shared), make)
 
@@ -83,7 +83,7 @@ class Model:
         module = self.mapped if together else self.module
         return self._program(
             ("predict", together),
-            lambda: Programs(_predicting(module, self._names, together), is_repeatable(module), warm=12),
+            lambda: Programs(_predicting(module, self._names, together), is_repeatable(module), len(self.shapes), 12),
         )
 
     def _program(self, key: Any, make: Callable[[], Programs]) -> Programs:

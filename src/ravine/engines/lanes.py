@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ravine.engines.lane import Lane, Model
+from ravine.engines.memory import give_back
 from ravine.engines.noise import noise_key
 from ravine.engines.updates import Group, aheads, grouped
 from ravine.problems.problem import Part
@@ -24,6 +25,7 @@ class Lanes:
         self.model, self.loss = model, loss
         self.together = len(lanes) > 1 if together is None else together
         self.step_count = lanes[0].step
+        give_back(len(lanes) * lanes[0].weights.nbytes)
         self.groups: list[Group] = grouped(lanes, model)
         self.rows = [row for group in self.groups for row in group.members]  # place here -> place as given
         self.back = torch.tensor(self.rows).argsort()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,7 +16,6 @@ from ravine.engines.recording import CannotRecord, Recording, record
 Work: TypeAlias = Callable[..., Sequence[Tensor]]  # of tensors, some of which it may change in place
 
 PROOFS = 2  # calls that are done both ways before the recording is trusted
-FAILURES = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, IndexError, CannotRecord)
 
 
 @dataclass
@@ -30,12 +30,13 @@ class _Form:
 class Programs:
     """A function of tensors, recorded for every shape that recurs.
 
-    A recording is taken over only after it gave, on different tensors, the bits that torch gives. Work that
-    ``is_repeatable`` is not, or that cannot be recorded, is called as it is; so are the first ``warm`` calls of a shape.
+    A recording is taken over only after it gave, on different tensors, the bits that torch gives. Work that is not
+    repeatable, or that cannot be recorded, is called as it is; so are the first ``warm`` calls of a shape. The first
+    ``fixed`` of the tensors are not changed in place, if the work is to be recorded.
     """
 
-    def __init__(self, work: Work, is_repeatable: bool, warm: int = 2) -> None:
-        self._work, self._warm = work, warm
+    def __init__(self, work: Work, is_repeatable: bool, fixed: int, warm: int = 2) -> None:
+        self._work, self._fixed, self._warm = work, fixed, warm
         self.records = is_repeatable
         self._forms: dict[Any, _Form] = {}
 
@@ -53,30 +54,40 @@ class Programs:
             with torch.no_grad():
                 return form.recording.work(*given)
         form.calls += 1
-        return self._work(*given) if form.calls <= self._warm else self._prove(form, given)
+        if form.calls <= self._warm:
+            return self._work(*given)
+        return self._record(form, given) if form.recording is None else self._prove(form, form.recording, given)
 
-    def _prove(self, form: _Form, given: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The work itself, with its recording made or proved beside it on copies of all that it might change."""
-        copies = [t.clone() for t in given]
-        got: Sequence[Tensor] | None = None
+    def _record(self, form: _Form, given: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The work itself, watched."""
+        versions = [t._version for t in given[: self._fixed]]  # pyright: ignore[reportPrivateUsage]
         try:
-            with _one_at_a_time, torch.random.fork_rng(devices=[]):
-                if form.recording is None:
-                    form.recording = record(self._work, copies)
-                else:
-                    with torch.no_grad():
-                        got = form.recording.work(*copies)
-        except FAILURES:
+            form.recording, results = record(self._work, given)
+        except CannotRecord as error:
             self.records = False
-        want = self._work(*given)
-        if self.records and got is not None:
-            self.records = all(_equal(a, b) for a, b in zip((*got, *copies), (*want, *given), strict=True))
-            form.proofs += 1
-        return want
+            return error.results
+        if versions != [t._version for t in given[: self._fixed]]:  # pyright: ignore[reportPrivateUsage]
+            self.records = False  # the model changes its own parameters, which a proof would do twice
+        return results
+
+    def _prove(self, form: _Form, recording: Recording, given: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The work itself, after its recording was tried on copies of all that it might change."""
+        copies = [*given[: self._fixed], *(t.clone() for t in given[self._fixed :])]
+        try:
+            with _one_at_a_time, torch.random.fork_rng(devices=[]), torch.no_grad():
+                got = [_mark(t) for t in (*recording.work(*copies), *copies[self._fixed :])]
+        except (RuntimeError, ValueError, TypeError, NotImplementedError, IndexError):
+            got = []
+        results = self._work(*given)
+        self.records = got == [_mark(t) for t in (*results, *given[self._fixed :])]
+        form.proofs += 1
+        return results
 
 
 _one_at_a_time = threading.Lock()  # there is one state of torch's generator to put back
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+def _mark(x: Tensor) -> tuple[Any, ...]:
+    """What tells a tensor from another without keeping it."""
+    bits = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return x.shape, x.dtype, zlib.crc32(bits.numpy().data)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 ATEN = torch.ops.aten
 NOTHING = {ATEN.detach.default, ATEN.alias.default}  # where there is no autograd
@@ -18,36 +20,11 @@ TELLS = {ATEN._local_scalar_dense.default, ATEN.equal.default}  # give Python a 
 
 
 class CannotRecord(Exception):
-    """The call asked for the value of a tensor."""
+    """The call was made but cannot be repeated: it asked for the value of a tensor."""
 
-
-@dataclass
-class Call:
-    """One operation: what was called, with what, and the tensors that came of it."""
-
-    op: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    results: list[Tensor]  # every tensor in the result, in order
-    is_one: bool  # the result is a tensor, not a tuple of them
-
-
-class _Recorder(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[Call] = []
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler at the first call, which takes longer than many a race
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in TELLS:
-            raise CannotRecord(str(func))
-        result = func(*args, **(kwargs or {}))
-        results = [x for x in _leaves(result) if isinstance(x, Tensor)]
-        self.calls.append(Call(func, args, kwargs or {}, results, isinstance(result, Tensor)))
-        return result
+    def __init__(self, why: str, results: Sequence[Tensor]) -> None:
+        super().__init__(why)
+        self.results = results  # of the call
 
 
 @dataclass
@@ -55,131 +32,144 @@ class Recording:
     """A function of tensors as straight Python source over torch's operations."""
 
     source: str
-    names: dict[str, Any] = field(repr=False)  # operations and constants
     work: Callable[..., list[Tensor]] = field(repr=False)
 
-    @property
-    def constants(self) -> list[Tensor]:
-        """Tensors that the call took from elsewhere."""
-        return [x for x in self.names.values() if isinstance(x, Tensor)]
 
-    def is_like(self, other: Recording) -> bool:
-        """Whether the two do the same."""
-        pairs = zip(self.constants, other.constants, strict=False)
-        return self.source == other.source and all(a.shape == b.shape and a.equal(b) for a, b in pairs)
+def record(work: Callable[..., Sequence[Tensor]], given: Sequence[Tensor]) -> tuple[Recording, Sequence[Tensor]]:
+    """Call ``work(*given)`` and record every operation on the way; the recording, and what the call returned.
 
-
-def record(work: Callable[..., Sequence[Tensor]], given: Sequence[Tensor]) -> Recording:
-    """Call ``work(*given)``, which may change the given tensors, and record every operation on the way.
+    No tensor lives longer for being recorded.
 
     Raises:
-        CannotRecord: if the call asks for a number out of a tensor.
+        CannotRecord: after the call, with its results, if it asked for a number out of a tensor.
     """
-    recorder = _Recorder()
+    recorder = _Recorder(_Text(given))
     with recorder:
-        out = work(*given)
-    return _printed(recorder.calls, given, out)
+        results = work(*given)
+    if recorder.told:
+        raise CannotRecord(f"{recorder.told} was called", results)
+    return recorder.text.finish(results), results
 
 
-def _printed(calls: list[Call], given: Sequence[Tensor], out: Sequence[Tensor]) -> Recording:
-    """The calls as source: without what is not needed, each tensor let go after its last use."""
-    pure = not any(call.op._schema.is_mutable for call in calls)
-    printer = _Printer(given, pure)
-    for call in calls:
-        printer.take(call)
-    outputs = [printer.tensor(x) for x in out]
-    return printer.finish(outputs)
+class _Recorder(TorchDispatchMode):
+    def __init__(self, text: _Text) -> None:
+        super().__init__()
+        self.text = text
+        self.told = ""  # the operation that gave Python a number
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler at the first call, which takes longer than many a race
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in TELLS:
+            self.told = str(func)
+        result = func(*args, **(kwargs or {}))
+        self.text.take(func, args, kwargs or {}, result)
+        return result
 
 
-class _Printer:
-    def __init__(self, given: Sequence[Tensor], pure: bool) -> None:
-        self.pure = pure  # nothing is changed in place, so equal calls give equal tensors
-        self.inputs = [f"a{i}" for i in range(len(given))]
-        self.keep: list[Any] = [given]  # ids stay those of these tensors
-        self.known = {id(x): name for x, name in zip(given, self.inputs, strict=True)}
-        self.lines: list[tuple[list[str], str, list[str], bool]] = []  # results, text, operands, has an effect
-        self.same: dict[str, list[str]] = {}
-        self.names: dict[str, Any] = {}
-        self.by_id: dict[int, str] = {}
-        self.count = itertools.count()
+@dataclass
+class _Line:
+    results: list[str]
+    text: str
+    operands: list[str]
+    acts: bool  # changes something, or draws: stays even if nobody reads its results
 
-    def take(self, call: Call) -> None:
-        self.keep.append(call)
-        mutable = call.op._schema.is_mutable
-        if call.is_one and not mutable and self._is_nothing(call):
-            self.known[id(call.results[0])] = self.tensor(call.args[0])
+
+class _Text:
+    """The source of a recording as it grows: a name for every tensor, a line for every operation."""
+
+    def __init__(self, given: Sequence[Tensor]) -> None:
+        self._inputs = [f"a{i}" for i in range(len(given))]
+        self._known = WeakTensorKeyDictionary(dict(zip(given, self._inputs, strict=True)))
+        self._lines: list[_Line] = []
+        self._names: dict[str, Any] = {}  # operations and constants
+        self._by_id: dict[int, str] = {}
+        self._count = itertools.count()
+
+    def take(self, op: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
+        """One operation that was called."""
+        results = list(_tensors(result))
+        changes = op._schema.is_mutable
+        if isinstance(result, Tensor) and not changes and _is_nothing(op, args, result):
+            self._known[result] = self._tensor(args[0])
             return
         operands: list[str] = []
-        parts = [self._text(x, operands) for x in call.args]
-        parts += [f"{name}={self._text(x, operands)}" for name, x in call.kwargs.items()]
-        text = f"{self._named(call.op, 'f')}({', '.join(parts)})"
-        random = torch.Tag.nondeterministic_seeded in call.op.tags
-        if self.pure and not random and text in self.same:
-            self._know(call, self.same[text])
+        parts = [self._value(x, operands) for x in args]
+        parts += [f"{name}={self._value(x, operands)}" for name, x in kwargs.items()]
+        text = f"{self._named(op, 'f')}({', '.join(parts)})"
+        acts = changes or torch.Tag.nondeterministic_seeded in op.tags
+        if changes and all(x in self._known for x in results):
+            self._lines.append(_Line([], text, operands, acts))
             return
-        if all(id(x) in self.known for x in call.results) and mutable and call.results:
-            self.lines.append(([], text, operands, True))
-            return
-        results = [f"t{next(self.count)}" for _ in call.results]
-        self._know(call, results)
-        shown = results if call.is_one else [f"({', '.join(results)},)"] if results else []
-        self.lines.append((results, f"{' '.join(shown)} = {text}" if shown else text, operands, mutable or random))
-        self.same[text] = results
+        names = [f"t{next(self._count)}" for _ in results]
+        for x, name in zip(results, names, strict=True):
+            self._known[x] = name
+        if names:
+            text = f"{_pattern(result, iter(names))} = {text}"
+        self._lines.append(_Line(names, text, operands, acts))
 
-    def tensor(self, x: Tensor) -> str:
+    def finish(self, outputs: Sequence[Tensor]) -> Recording:
+        """The function: the lines that lead to the outputs or act, each tensor let go after its last use."""
+        wanted = [self._tensor(x) for x in outputs]
+        needed, kept = set(wanted), list[str]()
+        for line in reversed(self._lines):
+            if line.acts or needed.intersection(line.results):
+                names = dict.fromkeys((*line.operands, *line.results))
+                gone = [name for name in names if name[0] == "t" and name not in needed]
+                kept += [f"    del {', '.join(gone)}\n"] if gone else []
+                kept.append(f"    {line.text}\n")
+                needed.update(line.operands)
+        body = "".join(reversed(kept))
+        source = f"def program({', '.join(self._inputs)}):\n{body}    return [{', '.join(wanted)}]\n"
+        exec(compile(source, "<ravine recording>", "exec"), self._names)
+        return Recording(source, self._names["program"])
+
+    def _tensor(self, x: Tensor) -> str:
         """The name of a tensor; of one from elsewhere, a constant's."""
-        if id(x) not in self.known:
-            self.keep.append(x)
-            self.known[id(x)] = self._named(x, "k")
-        return self.known[id(x)]
-
-    def finish(self, outputs: list[str]) -> Recording:
-        """The function: lines that lead to the outputs or have an effect."""
-        needed, kept = set(outputs), list[tuple[list[str], str, list[str]]]()
-        for results, text, operands, acts in reversed(self.lines):
-            if acts or needed.intersection(results):
-                gone = [name for name in dict.fromkeys((*operands, *results)) if name[0] == "t" and name not in needed]
-                kept.append((results, text, gone))
-                needed.update(operands)
-        body = "".join(f"    {text}\n" + (f"    del {', '.join(gone)}\n" if gone else "") for _, text, gone in kept[::-1])
-        source = f"def program({', '.join(self.inputs)}):\n{body}    return [{', '.join(outputs)}]\n"
-        names = dict(self.names)
-        exec(compile(source, "<ravine recording>", "exec"), names)
-        return Recording(source, self.names, names["program"])
-
-    def _is_nothing(self, call: Call) -> bool:
-        if call.op in NOTHING:
-            return True
-        before, after = call.args[0] if call.args else None, call.results[0]
-        alike = isinstance(before, Tensor) and before.shape == after.shape and before.stride() == after.stride()
-        return alike and call.op in VIEWS
-
-    def _know(self, call: Call, results: list[str]) -> None:
-        self.known.update({id(x): name for x, name in zip(call.results, results, strict=True)})
+        if x not in self._known:
+            self._known[x] = self._named(x, "k")
+        return self._known[x]
 
     def _named(self, value: Any, kind: str) -> str:
-        if id(value) not in self.by_id:
-            self.by_id[id(value)] = name = f"{kind}{len(self.by_id)}"
-            self.names[name] = value
-        return self.by_id[id(value)]
+        if id(value) not in self._by_id:
+            self._by_id[id(value)] = name = f"{kind}{len(self._by_id)}"
+            self._names[name] = value
+        return self._by_id[id(value)]
 
-    def _text(self, x: Any, operands: list[str]) -> str:
+    def _value(self, x: Any, operands: list[str]) -> str:
         if isinstance(x, Tensor):
-            operands.append(self.tensor(x))
+            operands.append(self._tensor(x))
             return operands[-1]
-        if isinstance(x, list | tuple) and type(x) in (list, tuple, torch.Size):
-            inside = ", ".join(self._text(one, operands) for one in x)
-            return f"[{inside}]"
-        if x is None or isinstance(x, bool | int | str):
+        if type(x) in (list, tuple, torch.Size):
+            return f"[{', '.join(self._value(one, operands) for one in x)}]"
+        if x is None or isinstance(x, bool | int | str) or (isinstance(x, float) and math.isfinite(x)):
             return repr(x)
-        if isinstance(x, float):
-            return repr(x) if x - x == 0 else f"float({str(x)!r})"
         return self._named(x, "c")
 
 
-def _leaves(x: Any) -> Iterable[Any]:
-    if isinstance(x, list | tuple):
-        for one in x:
-            yield from _leaves(one)
-    else:
+def _is_nothing(op: Any, args: Sequence[Any], after: Tensor) -> bool:
+    """Whether the operation gives what it was given."""
+    if op in NOTHING:
+        return True
+    before = args[0] if args else None
+    alike = isinstance(before, Tensor) and before.shape == after.shape and before.stride() == after.stride()
+    return alike and op in VIEWS
+
+
+def _tensors(x: Any) -> Iterator[Tensor]:
+    if isinstance(x, Tensor):
         yield x
+    elif isinstance(x, list | tuple):
+        for one in x:
+            yield from _tensors(one)
+
+
+def _pattern(x: Any, names: Iterator[str]) -> str:
+    """What a result is taken apart into; what is no tensor (a gradient nobody asked for) has no name."""
+    if isinstance(x, Tensor):
+        return next(names)
+    if isinstance(x, list | tuple):
+        return f"({''.join(_pattern(one, names) + ', ' for one in x)})"
+    return "_"

@@ -9,10 +9,13 @@ from functools import cache, partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 LIBRARIES = ("torch", "ravine", "math", "typing", "einops")  # whose functions of tensors do the same at each call
 REMEMBERS = {"STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_SUBSCR", "DELETE_SUBSCR"}
+CONSTANT = (int, float, complex, str, bytes, bool, tuple, frozenset, type(None), torch.dtype, torch.device)
+CODE = (FunctionType, staticmethod, classmethod, property, partial)
 ACTS = {"print", "input", "open", "next", "iter", "id", "exec", "eval", "setattr", "delattr", "globals", "vars"}
 
 
@@ -33,7 +36,7 @@ def _is_plain(module: nn.Module) -> bool:
         return False
     own = [kind for kind in type(module).__mro__ if kind is not nn.Module and issubclass(kind, nn.Module)]
     methods = (f for kind in own if not _is_known(kind.__module__) for n, f in vars(kind).items() if n != "__init__")
-    return all(_is_steady(f.fget if isinstance(f, property) else f) for f in methods if callable(f) or hasattr(f, "fget"))
+    return all(_is_steady(f.fget if isinstance(f, property) else f) for f in methods if isinstance(f, CODE))
 
 
 def _is_known(module: str | None) -> bool:
@@ -60,10 +63,11 @@ def _reads(work: FunctionType) -> bool:
     _reads_now.add(work)
     try:
         seen = list(_instructions(work.__code__))
-        if any(step.opname in REMEMBERS or step.opname == "STORE_DEREF" and _is_outer(work, step) for step in seen):
+        if any(step.opname in REMEMBERS or (step.opname == "STORE_DEREF" and _is_outer(work, step)) for step in seen):
             return False
         names = {step.argval for step in seen if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-        return not names & ACTS and all(_is_steady_name(work, name) for name in names)
+        inside = [cell.cell_contents for cell in work.__closure__ or ()]
+        return not names & ACTS and all(map(_is_constant, inside)) and all(_is_steady_name(work, n) for n in names)
     finally:
         _reads_now.discard(work)
 
@@ -85,9 +89,17 @@ def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
 def _is_steady_name(work: FunctionType, name: str) -> bool:
     if name not in work.__globals__:
         return True  # a builtin, or a name that fails at the call
-    found = work.__globals__[name]
+    return _is_constant(work.__globals__[name])
+
+
+def _is_constant(found: Any) -> bool:
+    """Whether what a function reads from outside will be the same at its next call."""
     if isinstance(found, ModuleType):
         return _is_known(found.__name__)
     if inspect.isfunction(found):
         return found in _reads_now or _is_steady(found)
-    return not callable(found) or _is_known(getattr(found, "__module__", None))
+    if isinstance(found, nn.Module):
+        return is_repeatable(found)
+    if isinstance(found, type):
+        return issubclass(found, nn.Module) or _is_known(found.__module__)
+    return isinstance(found, CONSTANT) or (callable(found) and _is_known(getattr(found, "__module__", None)))

@@ -52,7 +52,13 @@ def way(size: int, workers: int) -> str:
 
 
 def choose(
-    model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, clock: Clock, size: int | None, workers: int | None
+    model: Model,
+    loss: Loss,
+    lanes: Sequence[Lane],
+    problem: Problem,
+    clock: Clock,
+    size: int | None,
+    workers: int | None,
 ) -> Plan:
     """Time a few steps of several ways, and the quick ones once more; take the fastest a lane-step.
 

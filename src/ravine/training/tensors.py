@@ -32,4 +32,4 @@ def in_parts(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
     yield len(text).to_bytes(8, "little") + text
     for _, tensor in ordered:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
-        yield memoryview(flat.view(torch.uint8).numpy()) if len(flat) else b""
+        yield flat.view(torch.uint8).numpy().data if len(flat) else b""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 
 from ravine.engines.lane import Model
-from ravine.engines.memory import give_back
 from ravine.problems.problem import Problem
 from ravine.rules.rule import name_of
 from ravine.training.clock import Clock
@@ -89,9 +87,7 @@ class Track:
         alike = [run for run in waiting if run.tick == tick]
         free = sum(cohort is None for cohort in self._cohorts)
         chosen = alike[: min(self.size, -(-len(alike) // free))]
-        cohort = Cohort(self.models[place], self.loss, self.problem, self.clock, chosen)
-        give_back(cohort.lanes.weights.nbytes)
-        return cohort
+        return Cohort(self.models[place], self.loss, self.problem, self.clock, chosen)
 
     def _end(self, place: int) -> None:
         cohort = self._cohorts[place]

@@ -1,0 +1,219 @@
+"""Recorded programs: the same bits as torch, and never where a recording could be wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ravine.engines.lane import Model
+from ravine.engines.lanes import Lanes
+from ravine.engines.program import Programs
+from ravine.engines.recording import CannotRecord, record
+from ravine.engines.repeatable import is_repeatable
+from ravine.models import model_factory
+from ravine.problems.problem import Part
+from ravine.rules.rule import make
+from tests.test_lanes import go, samples
+
+BATCH = torch.arange(10).unsqueeze(0)
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 2, 2)),
+        nn.Conv2d(1, 4, 2, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout2d(0.3),
+        nn.Flatten(),
+        nn.Linear(36, 3),
+    )
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "mlp": lambda: model_factory("mlp:8,8", (4,), 3, "tanh")(),
+    "dropout": lambda: nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 3)),
+    "convolutional": convolutional,
+}
+
+
+def lanes_of(factory: Callable[[], nn.Module], seeds: Sequence[int], records: bool) -> Lanes:
+    model = Model(factory)
+    lanes = Lanes(model, functional.cross_entropy, [model.lane(make("adam", {}), {}, seed) for seed in seeds])
+    lanes.stepping.records = lanes.stepping.records and records
+    return lanes
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 1, 1), (1, 2)], ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_recorded_steps_are_torchs_to_the_bit(name: str, seeds: tuple[int, ...]) -> None:
+    part = samples()
+    recorded, plain = (go(lanes_of(MODELS[name], seeds, records), part) for records in (True, False))
+    assert recorded.stepping.records and recorded.stepping.is_settled, "it was recorded and is used"
+    assert torch.equal(recorded.weights, plain.weights)
+    for name_, buffer in plain.buffers.items():
+        assert torch.equal(recorded.buffers[name_], buffer)
+
+
+def test_a_nan_lane_is_recorded_too() -> None:
+    model = Model(MODELS["mlp"])
+    lanes = [model.lane(make("sgd", {}), {}, seed) for seed in (1, 1)]
+    lanes[1].weights = torch.full_like(lanes[1].weights, torch.nan)
+    ended = go(Lanes(model, functional.cross_entropy, lanes), samples())
+    assert ended.stepping.records
+    assert ended.weights.isnan().all(1).tolist() == [False, True]
+
+
+class Counting(nn.Module):
+    """Keeps a number in itself and uses it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.layer(x) / self.calls
+
+
+class Drawing(nn.Module):
+    """Draws from Python's generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * random.random()
+
+
+class Helped(nn.Module):
+    """Calls a function that keeps something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return remembered(self.layer(x))
+
+
+seen: dict[str, Any] = {}
+
+
+def remembered(x: Tensor) -> Tensor:
+    seen["last"] = x.shape
+    return x
+
+
+class Plain(nn.Module):
+    """What most people write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.first(x))
+        return self.second(h + self.squashed(h))
+
+    def squashed(self, h: Tensor) -> Tensor:
+        return functional.softmax(h, -1)
+
+
+@pytest.mark.parametrize("module", [Counting, Drawing, Helped], ids=lambda m: m.__name__)
+def test_code_that_may_do_something_else_next_time_is_not_recorded(module: Callable[[], nn.Module]) -> None:
+    assert not is_repeatable(module())
+    assert not is_repeatable(nn.Sequential(nn.ReLU(), module()))
+
+
+def test_plain_code_and_torchs_is_recorded() -> None:
+    assert is_repeatable(Plain())
+    assert is_repeatable(functional.mse_loss)
+    assert is_repeatable(lambda x, y: ((x - y) ** 2).mean())  # pyright: ignore[reportUnknownLambdaType]
+    hooked = Plain()
+    hooked.register_forward_hook(lambda *_: None)
+    assert not is_repeatable(hooked)
+
+
+def test_a_counting_model_trains_as_it_counts() -> None:
+    model = Model(Counting)
+    run = Lanes(model, functional.cross_entropy, [model.lane(make("sgd", {}), {}, 1)])
+    part: Part = samples()
+    first, second = run.step(part, BATCH, 0.0), run.step(part, BATCH, 0.0)
+    module: Any = model.module
+    assert module.calls == 2
+    assert abs(second.item() - first.item()) > 0.01, "half the logits: another loss at once"
+
+
+def test_work_that_asks_for_a_number_is_not_recorded() -> None:
+    def work(x: Tensor) -> list[Tensor]:
+        return [x + 1 if x.sum() > 0 else x - 1]
+
+    with pytest.raises(CannotRecord) as error:
+        record(work, [torch.ones(2)])
+    assert torch.equal(error.value.results[0], torch.full((2,), 2.0)), "the call was made all the same"
+    programs = Programs(work, True, fixed=1)
+    assert [programs(torch.full((2,), x))[0][0].item() for x in (1.0, 1.0, 1.0, -1.0)] == [2, 2, 2, -2]
+
+
+def test_a_recording_that_gives_other_bits_is_dropped() -> None:
+    calls = [0]
+
+    def work(x: Tensor) -> list[Tensor]:
+        calls[0] += 1
+        return [x + calls[0]]
+
+    programs = Programs(work, True, fixed=1)
+    assert [programs(torch.zeros(()))[0].item() for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+    assert not programs.records
+
+
+def test_a_model_that_changes_its_own_weights_is_not_recorded() -> None:
+    def work(w: Tensor) -> list[Tensor]:
+        w.detach().mul_(0.5)
+        return [w * 1]
+
+    w, programs = torch.ones(2), Programs(work, True, fixed=1)
+    for _ in range(5):
+        programs(w)
+    assert w[0].item() == 0.5**5 and not programs.records
+
+
+def test_what_changes_in_place_changes_once_a_call() -> None:
+    def work(w: Tensor, count: Tensor) -> list[Tensor]:
+        count.add_(1)
+        return [w * count]
+
+    w, count, programs = torch.ones(2), torch.zeros(()), Programs(work, True, fixed=1)
+    assert [programs(w, count)[0][0].item() for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
+    assert programs.records and programs.is_settled
+
+
+def test_torchs_generator_is_where_it_would_be() -> None:
+    def work(x: Tensor) -> list[Tensor]:
+        return [x + torch.rand(2)]
+
+    torch.manual_seed(5)
+    want = [torch.rand(2) for _ in range(6)]
+    torch.manual_seed(5)
+    programs = Programs(work, True, fixed=1)
+    assert all(torch.equal(programs(torch.zeros(2))[0], one) for one in want)
+
+
+def test_the_source_lets_go_of_what_is_not_needed() -> None:
+    def work(x: Tensor) -> list[Tensor]:
+        _ = x.exp()
+        return [(x.detach() * 2).relu()]
+
+    recording, _ = record(work, [torch.ones(3)])
+    lines = [line.strip() for line in recording.source.splitlines()]
+    assert len([line for line in lines if " = " in line]) == 2, recording.source
+    assert "del t1" in lines
