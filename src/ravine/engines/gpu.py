@@ -30,10 +30,17 @@ class TritonLaunch(Launch):
     """A Triton kernel over a table that is copied to the device whenever an address in it has changed."""
 
     def __init__(
-        self, split: Split, name: str, members: list[int], arrays: list[list[Tensor]], rows: Integers, lanes: int
+        self,
+        split: Split,
+        name: str,
+        members: list[int],
+        arrays: list[list[Tensor]],
+        rows: Integers,
+        lanes: int,
+        numbers: Integers,
     ) -> None:
         self.members = members
-        self._table = Table(arrays, rows, lanes, CHUNK)
+        self._table = Table(arrays, rows, lanes, CHUNK, numbers)
         self._device = arrays[0][0].device
         self._there: Tensor | None = None
         module = compiled(printer.source(split, self._table.stored, name))

@@ -26,7 +26,14 @@ class Launch(Protocol):
     members: list[int]
 
     def __init__(
-        self, split: Split, name: str, members: list[int], arrays: list[list[Tensor]], rows: Integers, lanes: int
+        self,
+        split: Split,
+        name: str,
+        members: list[int],
+        arrays: list[list[Tensor]],
+        rows: Integers,
+        lanes: int,
+        numbers: Integers,
     ) -> None: ...
 
     def move(self, role: int, tensors: Sequence[Tensor]) -> None:
@@ -50,10 +57,17 @@ class CpuLaunch(Launch):
     """A Numba kernel on threads of our own."""
 
     def __init__(
-        self, split: Split, name: str, members: list[int], arrays: list[list[Tensor]], rows: Integers, lanes: int
+        self,
+        split: Split,
+        name: str,
+        members: list[int],
+        arrays: list[list[Tensor]],
+        rows: Integers,
+        lanes: int,
+        numbers: Integers,
     ) -> None:
         self.members = members
-        self._table = Table(arrays, rows, lanes)
+        self._table = Table(arrays, rows, lanes, numbers=numbers)
         self._kernel = kernel(printer.source(split, self._table.stored, name))
         double = self._table.stored[0] == "float64"
         self._exact = ctypes.c_double if double else ctypes.c_float  # what the coefficients are kept as
