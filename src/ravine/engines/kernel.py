@@ -189,7 +189,8 @@ class KernelStep:
 
     def _with_norm(self, given: Mapping[str, Any]) -> tuple[Mapping[str, Any], int, Integers | None]:
         """The numbers with the norm that the rule needs; how many coefficient rows there are, and of which row."""
-        count = max([self._parts, *[x.size for x in given.values() if isinstance(x, np.ndarray)]])
+        columns = [x.size for x in given.values() if x.__class__ is np.ndarray]
+        count = max(self._parts, *columns) if columns else self._parts
         if self._norm is None:
             return given, count, None
         norm = np.asarray(given[self._norm]) if self._norm in given else self._measure()

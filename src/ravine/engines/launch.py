@@ -71,6 +71,7 @@ class CpuLaunch(Launch):
         self._kernel = kernel(printer.source(split, self._table.stored, name))
         double = self._table.stored[0] == "float64"
         self._exact = ctypes.c_double if double else ctypes.c_float  # what the coefficients are kept as
+        self._row: Any = self._exact * len(split.coefficients)
 
     def move(self, role: int, tensors: Sequence[Tensor]) -> None:
         """As `Launch`."""
@@ -87,7 +88,7 @@ class CpuLaunch(Launch):
     def run(self, columns: list[Any], count: int, seed: int) -> None:
         """As `Launch`."""
         if count == 1:
-            numbers: Any = (self._exact * len(columns))(*columns)  # past float32's range is Inf, without a warning
+            numbers: Any = self._row(*columns)  # past float32's range is Inf, without a warning
             start = ctypes.addressof(numbers)
         else:
             numbers = row_by_row(columns, count, self._exact)

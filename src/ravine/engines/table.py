@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -57,6 +58,8 @@ class Table:
         self.count = len(self.chunks)
         self.upto = np.cumsum(self.chunks[:, len(arrays)])  # entries up to the end of each chunk
         self.entries = int(self.lengths.sum())
+        numbers_back = (ctypes.c_double * self.count)()
+        self.scratch = numbers_back, ctypes.addressof(numbers_back)  # one number a chunk, for a kernel to write
         for role, column in enumerate(arrays):
             self.move(role, column)
 
