@@ -36,7 +36,7 @@ class Plan:
         self._traits = _traits(self._moving, [g for g in gradients if g is not None])
         self._keys, self._states = list(state.keys()), list(state.values())
         self._groups = [which for which, _ in found]
-        self._forms = {which: made.form for which, made in found}
+        self._kinds = {which: made.kind for which, made in found}
         self._swept = swept
         self._rows = [[(self._groups[members[i]], i) for i in sweep.sources] for sweep, members in swept]
 
@@ -76,7 +76,7 @@ class Plan:
             rules: list[Rule] = []
             for which, source in rows:
                 each = made(which, sweep.times[source] + 1)
-                if self._forms[which] != each.form:
+                if self._kinds[which] != each.kind:
                     return False
                 rules.append(each.rule)
             chosen.append(rules)
@@ -84,8 +84,10 @@ class Plan:
             for sweep, _ in self._swept:
                 if not sweep.kernel.finite():
                     return False
-        for (sweep, _), rules in zip(self._swept, chosen, strict=True):
-            sweep.advance(rules, [t + 1 for t in sweep.times], {})
+        times = [[t + 1 for t in sweep.times] for sweep, _ in self._swept]
+        moment = max(map(max, times))
+        for (sweep, _), rules, now in zip(self._swept, chosen, times, strict=True):
+            sweep.advance(rules, now, {}, moment)
         return True
 
     def _gradients(self, groups: Sequence[Group], state: Mapping[Tensor, State]) -> list[Tensor] | None:

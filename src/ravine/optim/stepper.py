@@ -6,13 +6,14 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ravine.engines import eager
+from ravine.engines.rounding import Rounding
 from ravine.errors import UserError
 from ravine.optim.made import Form
 from ravine.optim.sweep import PLAIN, Sweep, local
@@ -39,6 +40,8 @@ class Item:
     t: int
     facts: State
     track: bool = False  # autograd records the step
+    kept: torch.dtype | None = None  # the type of the slots, where it is not the one that the rule computes in
+    number: int = 0  # of the tensor among all of the optimizer's
 
 
 class Stepper:
@@ -53,6 +56,7 @@ class Stepper:
 
         The sweeps that kernels took, each with the numbers of its items.
         """
+        moment = max((item.t for item in items), default=0)
         launches: dict[Form, list[int]] = {}
         rest: list[Item] = []
         forms: dict[int, Form] = {}
@@ -76,13 +80,14 @@ class Stepper:
             assert kernel is not None
             try:
                 sweep = Sweep(kernel, group)
-                sweep.take(group)
+                sweep.take(group, moment)
                 swept.append((sweep, members))
             except (UserError, ImportError) as error:  # raised where the kernel is made, before anything changes
                 self._do_without(form, error)
                 rest += group
         for item in rest:
-            eager.apply(item.rule, item.w, item.g, item.state, item.t, item.facts, track=item.track)
+            how: Any = {"track": item.track, "kept": item.kept, "rounding": Rounding(item.number, moment)}
+            eager.apply(item.rule, item.w, item.g, item.state, item.t, item.facts, **how)
             item.state["step"] = item.t
         return swept
 
