@@ -40,6 +40,9 @@ class Launch(Protocol):
         """Note where the tensors of one role lie now."""
         ...
 
+    def see(self, gradients: Sequence[Tensor]) -> None:
+        """The gradients of the coming step, for a launch that cannot read them by address."""
+
     def squares(self) -> NDArray[np.float64]:
         """The sum of squares of each segment's gradient."""
         ...
