@@ -35,7 +35,7 @@ from ravine.rules.rule import (
     with_values,
 )
 from ravine.rules.spec import combinators
-from tests.lastplace import exactly, ulps
+from ravine.bench.lastplace import exactly, ulps
 
 COMBINATORS: list[Any] = list(combinators().values())
 

@@ -18,6 +18,7 @@ from ravine.types import Scalar, State
 HALF = (torch.float16, torch.bfloat16)
 UNTOUCHED = ("sgd", "adagrad")  # families that leave an entry as it is while its gradient is zero
 REMEMBERING = ("momentum", "nesterov")  # families that torch.optim.SGD gives sparse gradients to as well
+CPU = torch.device("cpu")
 CLIPS = (ClipValue, ClipNorm, ClipGlobalNorm)
 
 
@@ -90,6 +91,9 @@ def facts(rules: Sequence[Rule], gradients: Sequence[Tensor], sizes: Sequence[fl
 
 def norms(gradients: Sequence[Tensor]) -> list[float]:
     """The Euclidean norm of each gradient, summed in at least float32; of sharded ones, that of the whole."""
+    devices = {g.device for g in gradients}
+    if len(devices) == 1 and not devices & {CPU} and all(type(g) is Tensor for g in gradients):
+        return torch.stack([_norm(g).double() for g in gradients]).tolist()  # one wait for the device, not one each
     return [_number(_norm(g)) for g in gradients]
 
 

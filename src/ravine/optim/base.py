@@ -179,7 +179,7 @@ class RuleOptimizer(Optimizer, ABC):
             if g.layout is not torch.strided:
                 eager.check_sparse(each.made.rule)
             gradients.append(-g if self.param_groups[each.which].get("maximize") else g)
-        if gradients and gradients[0].is_cuda and torch.cuda.is_current_stream_capturing():
+        if any(g.is_cuda for g in gradients) and torch.cuda.is_current_stream_capturing():
             raise UserError(
                 f"{type(self).__name__}.step() keeps its time on the host, which a CUDA graph cannot capture: "
                 "capture forward and backward only and call step() after each replay"

@@ -85,8 +85,7 @@ def label(group: Mapping[str, Any], index: int, which: int) -> str:
 
 def check_tensors(owner: str, group: Mapping[str, Any], which: int, taken: Iterable[Tensor]) -> None:
     """Raise one sentence on the first parameter that cannot be optimized, or not together with those taken."""
-    seen = {id(p): p for p in taken}
-    device = next((p.device for p in seen.values()), None)
+    seen = {id(p) for p in taken}
     for index, (given, p) in enumerate(tensors(group)):
         name = f"{owner}: parameter '{given}'" if given else f"{owner}: parameter {index} of group {which}"
         if not (p.is_floating_point() or p.is_complex()):
@@ -95,10 +94,7 @@ def check_tensors(owner: str, group: Mapping[str, Any], which: int, taken: Itera
             raise UserError(f"{name} is not a leaf: give the tensor that was made with requires_grad, not a result")
         if id(p) in seen:
             raise UserError(f"{name} is given twice, and some parameters appear in more than one place: give each once")
-        device = device or p.device
-        if p.device != device:
-            raise UserError(f"{name} is on {p.device}, others are on {device}: make one optimizer a device")
-        seen[id(p)] = p
+        seen.add(id(p))
 
 
 def check_options(owner: str, group: Mapping[str, Any], allowed: Iterable[str]) -> None:

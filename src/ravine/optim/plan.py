@@ -7,6 +7,7 @@ from itertools import chain
 from operator import attrgetter, is_
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ravine.optim.groups import Group
@@ -38,6 +39,7 @@ class Plan:
         self._groups = [which for which, _ in found]
         self._kinds = {which: made.kind for which, made in found}
         self._swept = swept
+        self._is_on_gpu = any(p.is_cuda for p in self._moving)
         self._rows = [[(self._groups[members[i]], i) for i in sweep.sources] for sweep, members in swept]
 
     @classmethod
@@ -68,6 +70,8 @@ class Plan:
 
         ``made`` is the rule of a group at a step, as its options stand.
         """
+        if self._is_on_gpu and torch.cuda.is_current_stream_capturing():
+            return False  # which a step in full says more of
         gradients = self._gradients(groups, state)
         if gradients is None:
             return False
