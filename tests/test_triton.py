@@ -116,7 +116,9 @@ def test_without_triton_plain_torch_steps_and_one_warning_says_so(monkeypatch: p
 def test_parameters_on_a_gpu_step_as_those_on_the_cpu(engine: Any) -> None:
     ends: list[torch.Tensor] = []
     for place in (["cuda", "cpu"], ["cpu", "cpu"]):
-        ps = [torch.nn.Parameter(p.detach().to(device)) for p, device in zip(weights((3000,), (7, 5)), place, strict=True)]
+        ps = [
+            torch.nn.Parameter(p.detach().to(device)) for p, device in zip(weights((3000,), (7, 5)), place, strict=True)
+        ]
         optimizer = ravine.optim.AdamW(ps, engine=engine, clip_global_norm=0.5)
         for seed in range(4):
             for p, q in zip(ps, weights((3000,), (7, 5)), strict=True):

@@ -42,7 +42,7 @@ class CompiledLaunch(Launch):
     ) -> None:
         if lanes:
             raise UserError("engine='compile' has no lanes: use engine='kernel' or 'eager'")
-        kinds = tuple(stored(column[0], CompiledStep.devices) for column in arrays)
+        kinds: tuple[Storage, ...] = tuple(stored(column[0], CompiledStep.devices) for column in arrays)
         if "bfloat16" in kinds[2:]:
             raise UserError("engine='compile' does not round state_dtype=torch.bfloat16")
         self.members = members

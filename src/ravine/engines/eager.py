@@ -161,9 +161,7 @@ def _apply_dense(
         w.copy_(before + u)
 
 
-def _apply_sparse(
-    rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, known: State, writer: Writer
-) -> None:
+def _apply_sparse(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, known: State, writer: Writer) -> None:
     """A step of the rows that the gradient names; rules with memory take the whole gradient, as torch's do."""
     check_sparse(rule)
     *_, equation = chain(rule)

@@ -153,23 +153,11 @@ class RuleOptimizer(Optimizer, ABC):
                 return []
             gradients, sizes = checked
         facts = eager.facts([each.made.rule for each in found], gradients, sizes)
-        return [
-            Item(
-                each.p,
-                g,
-                self._state(each),
-                each.made.rule,
-                each.t,
-                fact,
-                track=self._is_tracked(each),
-                kept=each.made.kept,
-                number=each.number,
-            )
-            for each, g, fact in zip(found, gradients, facts, strict=True)
-        ]
+        return [self._item(each, g, fact) for each, g, fact in zip(found, gradients, facts, strict=True)]
 
-    def _is_tracked(self, moving: Moving) -> bool:
-        return bool(self.param_groups[moving.which].get("differentiable"))
+    def _item(self, each: Moving, g: Tensor, fact: State) -> Item:
+        made, track = each.made, bool(self.param_groups[each.which].get("differentiable"))
+        return Item(each.p, g, self._state(each), made.rule, each.t, fact, track, made.kept, each.number)
 
     def _gradients(self, found: Sequence[Moving]) -> Sequence[Tensor]:
         """The gradients of what is to fall, checked for what the rules can take."""

@@ -50,7 +50,7 @@ class Stepper:
     """Takes steps, each with the fastest engine that may and can; all give the same numbers up to rounding."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+        self.engine: Engine = engine
         self._kernels: dict[Where, KernelStep | None] = {}  # None: no kernel can be made of this rule there
         self._told: set[str] = set()
 
