@@ -51,7 +51,7 @@ def rivals(name: str, shapes: Sequence[Shape], momentum: float = 0.0) -> list[Ri
             continue
         absent = [module for module in modules if not importlib.util.find_spec(module)]
         if absent:
-            made.append(Rival(library, None, f"{' and '.join(absent)} not installed: pip install 'ravine[peers]'"))
+            made.append(Rival(library, None, f"{' and '.join(absent)} not installed: pip install 'ravine[bench]'"))
             continue
         step = make(name, shapes, momentum)
         made.append(Rival(library, step, f"first step {seconds(step):.1f} s"))
