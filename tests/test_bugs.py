@@ -1,6 +1,6 @@
 """Bugs that users of other libraries reported, each a test of ours; the numbers are those of the project's list.
 
-Two of the 28 are not of an optimizer: a batch replayed after a resume (24) and a torn checkpoint file (28).
+Two of the 28 are of a whole run, not of an optimizer (24 and 28): tests/test_bugs_training.py.
 """
 
 from __future__ import annotations
