@@ -49,6 +49,19 @@ def test_kernel_and_plain_torch_round_to_the_same_bits(name: str) -> None:
     torch.testing.assert_close(flat(ps), flat(qs), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, HALF], ids=str)
+def test_weights_of_any_type_may_have_it(dtype: torch.dtype) -> None:
+    ends: list[tuple[Tensor, Tensor]] = []
+    for engine in ("kernel", "eager"):
+        ps = weights((500,), (3, 4), dtype=dtype)
+        optimizer = made("Adam", ps, engine=engine, amsgrad=True)
+        drive(optimizer, 4)
+        ends.append((flat(ps), torch.cat(list(slots(optimizer).values()))))
+    (w, kernel), (x, eager) = ends
+    assert w.dtype == dtype and kernel.dtype == HALF and (kernel == eager).double().mean() > 0.995
+    torch.testing.assert_close(w, x, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
+
+
 def test_small_changes_add_up_where_rounding_to_the_nearest_loses_them() -> None:
     p = nn.Parameter(torch.zeros(4000))
     optimizer = ravine.optim.Adagrad([p], initial_accumulator_value=1.0, state_dtype=HALF)

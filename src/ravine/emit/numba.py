@@ -30,7 +30,7 @@ def source(split: Split, stored: Sequence[Storage], name: str = "a rule") -> str
     The table has a row of int64 for each chunk: the addresses of w, g and the slots, then `COLUMNS`. Arithmetic is
     float64 where w is, else float32; bfloat16 slots are rounded at random, so that small changes are not lost.
     """
-    exact = "float64" if stored[0] == "float64" else "float32"
+    exact: Storage = "float64" if stored[0] == "float64" else "float32"
     arrays = ["w", "g", *split.slots]
     stride = len(split.coefficients) * (8 if exact == "float64" else 4)
     text = HEAD.format(width=len(arrays) + COLUMNS, arrays=len(arrays), stride=stride)
@@ -40,7 +40,7 @@ def source(split: Split, stored: Sequence[Storage], name: str = "a rule") -> str
         lines.append(f"        key = seed ^ {word_key(word)}")
         lines.append(f"        first{word}, second{word} = low(key + start), high(key)")
     lines += ["        for i in range(n):"]
-    lines += [f"            {line}" for line in _entry(split, dict(zip(arrays, stored, strict=True)))]
+    lines += [f"            {line}" for line in _entry(split, dict(zip(arrays, stored, strict=True)), exact)]
     return f"# {name}, for {', '.join(stored)}\n" + text + "\n".join(lines) + "\n"
 
 
@@ -54,7 +54,7 @@ def word_key(word: int) -> int:
     return word * GOLDEN & (1 << 63) - 1
 
 
-def _entry(split: Split, stored: dict[str, Storage]) -> list[str]:
+def _entry(split: Split, stored: dict[str, Storage], exact: Storage) -> list[str]:
     names = {index: f"c{i}" for i, index in enumerate(split.coefficients)}
     names |= {index: f"x{index}" for index in split.entries}
     lines: list[str] = []
@@ -64,13 +64,16 @@ def _entry(split: Split, stored: dict[str, Storage]) -> list[str]:
             lines.append(f"x{index} = {_operation(split, index, names)}")
         else:
             array = op.name or op.kind
-            lines.append(f"x{index} = load_{stored[array]}(at_{array}, i)")
+            loaded = f"load_{stored[array]}(at_{array}, i)"
+            lines.append(
+                f"x{index} = " + (loaded if stored[array] == exact or exact == "float32" else f"{exact}({loaded})")
+            )
     drawn = 0
     for array, index in [("w", split.weights), *split.slots.items()]:
         if stored[array] == "bfloat16" and array != "w":
             word, half = divmod(drawn, 2)
             lines += [f"r{word} = chances(first{word}, second{word}, i)"] * (half == 0)
-            lines.append(f"store_bfloat16_by_{('low', 'high')[half]}(at_{array}, i, {names[index]}, r{word})")
+            lines.append(f"store_bfloat16_by_{('low', 'high')[half]}(at_{array}, i, float32({names[index]}), r{word})")
             drawn += 1
         elif (split.ops[index].name or split.ops[index].kind) != array:
             lines.append(f"store_{stored[array]}(at_{array}, i, {names[index]})")

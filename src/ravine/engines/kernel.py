@@ -118,7 +118,8 @@ class KernelStep:
         if self._is_limited and self._limit is None:  # made before anything changes, since making it can fail
             self._limit = RowLimit(columns[0], rows or [0] * len(columns[0]), lanes)
         self._addresses = addresses
-        self._show(columns[1])
+        if self.looks:
+            self._show(columns[1])
 
     def stays(self, columns: list[Sequence[Tensor]]) -> bool:
         """`locate` where every tensor is of the same kind as the last: whether no other than gradients have moved."""
@@ -130,13 +131,13 @@ class KernelStep:
             self._move(columns, addresses)
             self._addresses = addresses
         self._read = None
-        self._show(columns[1])
+        if self.looks:
+            self._show(columns[1])
         return True
 
     def _show(self, gradients: Sequence[Tensor]) -> None:
-        if self.looks:
-            for batch in self._batches:
-                batch.see([gradients[i] for i in batch.members])
+        for batch in self._batches:
+            batch.see([gradients[i] for i in batch.members])
 
     def finite(self) -> bool:
         """Whether every gradient is finite; norms that the step needs are measured by the way, and kept for it."""
