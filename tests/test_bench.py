@@ -88,7 +88,7 @@ def test_the_campaign_of_accuracy_finds_errors_within_its_limit_and_tells_a_wron
     kind = resolve(rule)
     for make, good in ((accuracy.Eager, True), (KernelStep, True), (Wrong, False)):
         worst = accuracy.measure(kind(), "", make, seeds=2)
-        assert (0 < worst.weights <= accuracy.LIMIT) == good
+        assert (0 < worst.weights <= accuracy.LIMIT and worst.slots <= accuracy.SLOT_LIMIT) == good
 
 
 def test_no_kernel_is_made_in_10_000_scheduled_steps() -> None:

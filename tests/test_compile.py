@@ -16,8 +16,10 @@ import torch
 from torch import nn
 
 import ravine.optim
+from ravine.bench import accuracy
+from ravine.engines.compiled import CompiledStep
 from ravine.optim import RuleOptimizer
-from ravine.rules.rule import values
+from ravine.rules.rule import resolve, values
 from ravine.schedules import Exponential
 from tests.optimizing import drive, flat, weights
 
@@ -59,6 +61,12 @@ def test_the_numbers_are_the_eager_engine_s(name: str, options: dict[str, Any]) 
     torch.testing.assert_close(flat(ps), flat(qs), rtol=2e-6, atol=1e-6)
     for p, q in zip(ps, qs, strict=True):
         assert compiled.state[p]["step"] == eager.state[q]["step"] == 6
+
+
+@needs_compiler
+def test_a_rule_that_keeps_the_weights_as_they_were_keeps_them() -> None:
+    rule = resolve("momentum/heavy-ball")()
+    assert accuracy.measure(rule, "compile", CompiledStep, seeds=3).slots == 0
 
 
 @needs_compiler

@@ -34,9 +34,14 @@ def source(split: Split, stored: Sequence[Storage], name: str = "a rule") -> str
             array = op.name or op.kind
             text = f"at_{array}" if kept[array] == exact else f"at_{array}.to(torch.{exact})"
         lines.append(f"        x{index} = {text}")
-    for array, index in [("w", split.weights), *split.slots.items()]:
-        if (split.ops[index].name or split.ops[index].kind) != array:
-            lines.append(f"        at_{array}.copy_({names[index]})")
+    moved = [
+        (array, index)
+        for array, index in [("w", split.weights), *split.slots.items()]
+        if (split.ops[index].name or split.ops[index].kind) != array
+    ]
+    for _, index in moved:  # kept before it is overwritten; torch.compile would leave out a clone()
+        lines += [f"        x{index} = x{index} - 0"] * (index in split.entries and not split.ops[index].args)
+    lines += [f"        at_{array}.copy_({names[index]})" for array, index in moved]
     return "\n".join(lines) + "\n"
 
 
