@@ -74,6 +74,7 @@ def test_u28_killed_at_any_write_a_checkpoint_is_the_last_or_the_new_one(tmp_pat
     manifest, runs = states[1]
     facts = {name: x for name, x in manifest.items() if name not in ("check", "format", "tensors", "sha256", "runs")}
     ticks: list[int] = []
+    code = 1
     for count in range(1, 99):
         folder = tmp_path / str(count)
         shutil.copytree(tmp_path / "old", folder)

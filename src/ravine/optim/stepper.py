@@ -132,10 +132,12 @@ class Stepper:
     def _do_without(self, where: Where, error: Exception) -> None:
         """Plain torch takes this rule's steps there from now on; a machine without a compiler is worth one warning."""
         self._kernels[where] = None
+        needed = "Numba" if where[1] == "cpu" else "Triton (the extra 'gpu')"
+        if self.engine == "kernel" and isinstance(error, ImportError):
+            raise UserError(f"engine='kernel' needs {needed}: {error}; install it or use engine='auto'") from error
         if self.engine == "kernel":
             raise error
         if isinstance(error, ImportError):
-            needed = "Numba" if where[1] == "cpu" else "Triton (the extra 'gpu')"
             self._tell(f"kernels need {needed} ({error}): plain torch steps instead")
         elif self.engine == "compile":
             self._tell(f"{error}; plain torch steps instead")
