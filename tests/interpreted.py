@@ -12,15 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import ravine.optim
+from ravine.bench.lastplace import exactly, ulps
 from ravine.emit.trace import trace
 from ravine.engines.gpu import TritonStep
 from ravine.engines.kernel import KernelStep
+from ravine.optim import stepper
 from ravine.rules.adam import Adam, NAdam
+from ravine.rules.amsgrad import AMSGrad
 from ravine.rules.clip import ClipGlobalNorm, ClipNorm
 from ravine.rules.maxnorm import MaxNorm
 from ravine.rules.rule import Rule, catalogue, hypers, name_of, scalars_of, slots_of, values
 from ravine.rules.spec import combinators
-from tests.lastplace import exactly, ulps
+from tests.optimizing import drive, flat, weights
 
 SIZES = [(3,), (0,), (5001,), (), (43, 3), (1,), (129,)]
 ROWS = [0, 1, 0, 1, 1, 0, 2]
@@ -93,18 +97,47 @@ def unlike_numba(
     return max(gap.max().item() for gap in gaps if gap.numel()) if alike else float("inf")
 
 
+def by_classes() -> float:
+    """The largest relative difference of optimizers that step by these kernels from those by plain torch."""
+    stepper.kernel_for = lambda engine, device: TritonStep
+    worst = 0.0
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("AdamW", {"clip_global_norm": 0.5, "ema": 0.9}),
+        ("NAdam", {"weight_decay": 0.1}),
+        ("Adam", {"state_dtype": torch.bfloat16}),
+    ]
+    for name, options in cases:
+        ends: list[Tensor] = []
+        for engine in ("kernel", "auto", "eager"):
+            ps = weights((4, 5), (5,), (), (3, 3), (0,))
+            groups: Any = [{"params": ps[:2], "lr": 0.01}, {"params": ps[2:]}]
+            optimizer = getattr(ravine.optim, name)(groups, engine=engine, **options)
+            drive(optimizer, 5)
+            ends.append(flat(ps).double())
+            assert engine == "eager" or isinstance(optimizer_kernel(optimizer), TritonStep)
+        worst = max(worst, *((end - ends[-1]).abs().max().item() for end in ends[:-1]))
+    return worst
+
+
+def optimizer_kernel(optimizer: Any) -> Any:
+    """What its stepper has chosen."""
+    (chosen,) = vars(vars(optimizer)["_stepper"])["_kernels"].values()
+    return chosen
+
+
 def main() -> None:
     """Measure everything."""
     found: dict[str, Any] = {"rules": {label(rule): errors(rule) for rule in every_rule()}}
     found["float64"] = unlike_numba(Adam(), randoms(0, SIZES, torch.float64), torch.float64)
     found["float16"] = unlike_numba(Adam(), randoms(0, SIZES, torch.float16))
     found["bfloat16"] = unlike_numba(Adam(), randoms(0, SIZES, torch.bfloat16))
-    found["bfloat16 state"] = unlike_numba(Adam(), randoms(0, SIZES), torch.bfloat16)
+    found["bfloat16 state"] = unlike_numba(AMSGrad(), randoms(0, SIZES), torch.bfloat16)
     found["max-norm"] = unlike_numba(MaxNorm(Adam(lr=0.3), 1.0), randoms(0, SIZES))
     found["not a number"] = unlike_numba(Adam(), randoms(0, SIZES), spoil=float("nan"))
     lanes = [(3, 5), (3, 7, 2), (3,)]
     for outer in (ClipNorm, ClipGlobalNorm):
         found[f"lanes of {outer.__name__}"] = unlike_numba(outer(NAdam()), randoms(0, lanes), lanes=3)
+    found["classes"] = by_classes()
     print(json.dumps(found))
 
 

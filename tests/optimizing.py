@@ -6,6 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ravine.optim.stepper import ENGINES
+
+# "compile" takes seconds a rule: tests/test_compile.py
+LIGHT = tuple(engine for engine in ENGINES if engine != "compile")
+
 
 def drive(optimizer: Optimizer, steps: int = 5, scale: float = 1.0, seed: int = 0) -> None:
     """Steps with random gradients, through a closure so that look-ahead rules run as well."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from ravine.bench import first, steps
+from ravine.bench import accuracy, first, steps
 from ravine.bench.common import Ratio, ratio
 from ravine.bench.figure import Figure, absent
-from ravine.bench.shapes import entries, resnet50
+from ravine.bench.shapes import SMALL, entries, parameters, resnet50
 from ravine.bench.suite import CASES, chosen
 from ravine.cli import app
+from ravine.engines.kernel import KernelStep
 from ravine.errors import UserError
+from ravine.rules.rule import resolve
 
 
 def test_the_shapes_are_those_of_resnet50() -> None:
@@ -48,20 +52,56 @@ def test_cases_by_name_in_any_case_all_if_none_is_named() -> None:
         chosen(["C99"])
 
 
-def test_small_steps_are_compared_with_both_of_torchs_paths() -> None:
+def test_small_steps_are_compared_with_both_of_torchs_paths_and_say_what_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     figures = list(steps.small(3))
-    assert {figure.against for figure in figures} == {"torch fused", "torch default"}
-    assert len(figures) == 10 and all(figure.found and figure.found.median > 0 for figure in figures)
+    beside = [figure for figure in figures if figure.against in ("HeavyBall", "optax")]
+    assert {figure.against for figure in figures} == {"torch fused", "torch default", "HeavyBall", "optax"}
+    assert all(figure.found is None and "not installed" in figure.note for figure in beside)
+    measured = [figure for figure in figures if figure not in beside]
+    assert len(measured) == 10 and all(figure.found and figure.found.median > 0 for figure in measured)
+
+
+def test_another_library_s_step_is_measured_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quick(name: str, shapes: Any, momentum: float) -> Any:
+        return torch.optim.SGD(parameters(shapes), lr=0.1, momentum=momentum).step
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    for library in ("_heavyball", "_optax"):
+        monkeypatch.setattr(f"ravine.bench.rivals.{library}", quick)
+    monkeypatch.setattr(steps, "BIG", {"small": lambda: SMALL})
+    figures = {figure.against: figure for figure in steps.looped(3) if figure.what == "NAdam, small"}
+    assert figures["HeavyBall"].target == 1.2 and "first step" in figures["optax"].note
+    assert all(figure.found and figure.found.median > 0 for figure in figures.values())
+
+
+@pytest.mark.parametrize("rule", ["adam", "momentum", "adadelta"])
+def test_the_campaign_of_accuracy_finds_errors_within_its_limit_and_tells_a_wrong_step(rule: str) -> None:
+    class Wrong(accuracy.Eager):
+        def step(self, weights: Any, gradients: Any, slots: Any, given: Any) -> Any:
+            new = super().step(weights, gradients, slots, given)
+            weights[2].mul_(1 + 2e-6)
+            return new
+
+    kind = resolve(rule)
+    for make, good in ((accuracy.Eager, True), (KernelStep, True), (Wrong, False)):
+        worst = accuracy.measure(kind(), "", make, seeds=2)
+        assert (0 < worst.weights <= accuracy.LIMIT and worst.slots <= accuracy.SLOT_LIMIT) == good
 
 
 def test_no_kernel_is_made_in_10_000_scheduled_steps() -> None:
-    (figure,) = first.recompilations()
-    assert figure.holds
+    assert next(first.recompilations()).holds  # that of engine="compile": tests/test_compile.py
 
 
-def test_the_command_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_its_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
     path = tmp_path / "figures.json"
     app(["bench", "C7", "--threads", "1", "--json", str(path)], standalone_mode=False)
     assert "10,000" in capsys.readouterr().out
     written = json.loads(path.read_text())
+    assert [figure["note"] for figure in written["figures"]] == ["", "needs a C++ compiler"]
     assert written["figures"][0]["case"] == "C7" and written["machine"]["bandwidth GB/s"] > 0

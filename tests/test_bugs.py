@@ -1,6 +1,6 @@
 """Bugs that users of other libraries reported, each a test of ours; the numbers are those of the project's list.
 
-Two of the 28 are not of an optimizer: a batch replayed after a resume (24) and a torn checkpoint file (28).
+Two of the 28 are of a whole run, not of an optimizer (24 and 28): tests/test_bugs_training.py.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from torch.optim import lr_scheduler
 import ravine.optim
 from ravine.errors import UserError
 from ravine.optim import RuleOptimizer
-from ravine.optim.stepper import ENGINES
 from ravine.rules.rule import catalogue, values
 from ravine.schedules import Cosine, Exponential, MultiStep, Sequence
-from tests.optimizing import drive, parameter
+from tests.optimizing import LIGHT, drive, parameter
 
 RULES = list(catalogue())
 TORCH = [name for name in ravine.optim.__all__ if hasattr(torch.optim, name)]
@@ -178,7 +177,7 @@ def test_u09_a_checkpoint_shares_no_memory(rule: str) -> None:
     assert str(third.state_dict()) == str(kept)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LIGHT)
 @pytest.mark.parametrize("name", TORCH)
 def test_u10_an_empty_tensor_at_any_place_changes_nothing_else(name: str, engine: Any) -> None:
     """pytorch#100701; TransformerEngine#3207, #3202."""

@@ -18,10 +18,9 @@ from torch.utils._pytree import tree_leaves
 import ravine.optim
 from ravine.engines import native
 from ravine.errors import UserError
-from ravine.optim.stepper import ENGINES
 from ravine.rules.rule import catalogue, values
 from ravine.schedules import Exponential
-from tests.optimizing import drive, parameter
+from tests.optimizing import LIGHT, drive, parameter
 
 RULES = list(catalogue())
 TORCH = [name for name in ravine.optim.__all__ if hasattr(torch.optim, name)]
@@ -38,7 +37,7 @@ def test_u14_more_elements_than_an_int32_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "differentiable"), [*((engine, False) for engine in ENGINES), ("eager", True), ("auto", True)]
+    ("engine", "differentiable"), [*((engine, False) for engine in LIGHT), ("eager", True), ("auto", True)]
 )
 def test_u15_nadam_is_its_paper_s_equation_on_every_path(engine: Any, differentiable: bool) -> None:
     """pytorch#92699, #106615."""
@@ -196,7 +195,7 @@ def test_u26_a_changed_rate_or_group_makes_no_new_kernel(name: str, monkeypatch:
     assert set(made) == sources and len(made) <= 3  # a table of other shapes asks for the same kernel again
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LIGHT)
 @pytest.mark.parametrize("name", TORCH)
 def test_u27_a_step_borrows_memory_of_one_tensor_not_of_all(name: str, engine: Any) -> None:
     """pytorch#97712."""

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ravine.bench.lastplace import exactly, ulps
 from ravine.emit.trace import trace
 from ravine.engines import native
 from ravine.engines.kernel import KernelStep
@@ -35,7 +36,6 @@ from ravine.rules.rule import (
     with_values,
 )
 from ravine.rules.spec import combinators
-from tests.lastplace import exactly, ulps
 
 COMBINATORS: list[Any] = list(combinators().values())
 

@@ -11,15 +11,14 @@ from torch import Tensor, nn
 
 import ravine.optim
 from ravine.engines import eager
-from ravine.optim.stepper import ENGINES
 from ravine.rules.rule import catalogue, slots_of
-from tests.optimizing import drive, flat, weights
+from tests.optimizing import LIGHT, drive, flat, weights
 
 RULES = list(catalogue())
 TORCH = [name for name in ravine.optim.__all__ if hasattr(torch.optim, name)]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LIGHT)
 @pytest.mark.parametrize("rule", RULES)
 def test_an_optimizer_takes_the_rule_s_own_steps(rule: str, engine: Any) -> None:
     kind = catalogue()[rule]
@@ -169,7 +168,7 @@ def test_tied_parameters_move_once() -> None:
     torch.testing.assert_close(first.weight.detach(), before - 0.1 * grad)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LIGHT)
 def test_autograd_knows_that_a_step_has_changed_the_weights(engine: Any) -> None:
     w = nn.Parameter(torch.ones(3))
     optimizer = ravine.optim.SGD([w], lr=0.1, engine=engine)

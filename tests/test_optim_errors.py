@@ -51,7 +51,6 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "not a leaf": (lambda: optim.SGD([a * 2]), "parameter 0 of group 0 is not a leaf"),
     "integers": (lambda: optim.SGD([("n", torch.ones(2, dtype=torch.int64))]), "'n' is torch.int64"),
-    "two devices": (lambda: optim.SGD([a, torch.ones(2, device="meta")]), "is on meta, others are on cpu"),
     "misspelt": (lambda: optim.of("nadam")([a], momentun_decay=0.1), "did you mean 'momentum_decay'"),
     "misspelt extra": (lambda: optim.Adam([a], clip_nrm=1.0), "did you mean 'clip_norm'"),
     "misspelt in a group": (

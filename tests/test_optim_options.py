@@ -13,11 +13,10 @@ from torch.optim import lr_scheduler
 
 import ravine.optim
 from ravine.optim import FromRule
-from ravine.optim.stepper import ENGINES
 from ravine.rules.combine import ClipGlobalNorm, CoupledDecay
 from ravine.rules.rule import catalogue
 from ravine.schedules import Cosine
-from tests.optimizing import drive, flat, weights
+from tests.optimizing import LIGHT, drive, flat, weights
 
 RULES = list(catalogue())
 TORCH = [name for name in ravine.optim.__all__ if hasattr(torch.optim, name)]
@@ -98,7 +97,7 @@ def test_every_option_and_dialect_may_differ_by_group() -> None:
     assert torch.equal(flat(params), flat(together))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LIGHT)
 def test_clipping_is_torch_s(engine: Any) -> None:
     clips: dict[str, Callable[[list[nn.Parameter]], Any]] = {
         "clip_value": lambda ps: nn.utils.clip_grad_value_(ps, 0.5),

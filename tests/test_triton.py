@@ -7,11 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import ravine.optim
 from ravine.emit.split import split
 from ravine.emit.trace import trace
 from ravine.emit.triton import source
@@ -20,6 +23,7 @@ from ravine.errors import UserError
 from ravine.rules.adam import Adam
 from ravine.rules.rule import Rule, slots_of
 from tests.interpreted import every_rule, label
+from tests.optimizing import drive, flat, weights
 
 needs_triton = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="needs triton: the extra 'gpu'")
 
@@ -61,6 +65,7 @@ def test_three_steps_of_groups_of_odd_tensors_are_the_rules_own_within_4_ulp(
         ("not a number", 4e-6),
         ("lanes of ClipNorm", 4e-6),
         ("lanes of ClipGlobalNorm", 4e-6),
+        ("classes", 1e-6),
     ],
 )
 def test_every_type_norm_and_lane_gives_what_the_cpus_kernel_gives(
@@ -83,9 +88,47 @@ def test_the_printed_module_is_python(rule: Rule, kind: Any) -> None:
     assert ("tl.div_rn" in text or "tl.sqrt_rn" in text) <= (kind == "float32"), "these know float32 only"
 
 
-def test_tensors_on_the_cpu_are_refused_before_triton_is_looked_for() -> None:
-    import torch
+class HereStep(TritonStep):
+    """Takes tensors on the CPU, to see what happens without Triton."""
 
+    devices = ("cpu",)
+
+
+@pytest.mark.skipif(bool(importlib.util.find_spec("triton")), reason="Triton is there")
+def test_without_triton_plain_torch_steps_and_one_warning_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ravine.optim.stepper.kernel_for", lambda engine, device: HereStep)
+    ends: list[torch.Tensor] = []
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for engine in ("auto", "eager"):
+            ps = weights((3,), (2, 2))
+            drive(ravine.optim.NAdam([{"params": [p]} for p in ps], engine=engine), 3)
+            ends.append(flat(ps))
+    assert torch.equal(*ends)
+    assert len(seen) == 1 and "plain torch steps instead" in str(seen[0].message)
+    optimizer = ravine.optim.NAdam(weights((3,)), engine="kernel")
+    with pytest.raises(UserError, match=r"engine='kernel' needs .*; install it or use engine='auto'"):
+        drive(optimizer, 1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: none is here")
+@pytest.mark.parametrize("engine", ["auto", "kernel", "compile"])
+def test_parameters_on_a_gpu_step_as_those_on_the_cpu(engine: Any) -> None:
+    ends: list[torch.Tensor] = []
+    for place in (["cuda", "cpu"], ["cpu", "cpu"]):
+        ps = [
+            torch.nn.Parameter(p.detach().to(device)) for p, device in zip(weights((3000,), (7, 5)), place, strict=True)
+        ]
+        optimizer = ravine.optim.AdamW(ps, engine=engine, clip_global_norm=0.5)
+        for seed in range(4):
+            for p, q in zip(ps, weights((3000,), (7, 5)), strict=True):
+                p.grad = (q.detach() * (seed + 1)).to(p.device)
+            optimizer.step()
+        ends.append(flat([torch.nn.Parameter(p.detach().cpu()) for p in ps]))
+    torch.testing.assert_close(*ends, rtol=2e-6, atol=1e-6)
+
+
+def test_tensors_on_the_cpu_are_refused_before_triton_is_looked_for() -> None:
     if TritonStep.devices == ("cpu",):
         pytest.skip("TRITON_INTERPRET is set: the interpreter takes them")
     w = torch.ones(2)

@@ -119,7 +119,7 @@ def streaming_bandwidth(times: int = 12) -> float:
 
 def machine() -> dict[str, Any]:
     """Where and with what the figures were made; the load tells whether something else ran beside."""
-    names = ("ravine", "torch", "numpy", "numba", "optuna", "heavyball", "jax")
+    names = ("ravine", "torch", "numpy", "numba", "optuna", "heavyball", "jax", "optax")
     return {
         **{name: _version(name) for name in names},
         "python": platform.python_version(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import ravine.optim
 from ravine.bench.common import Stream, interleaved, ratio, seconds
 from ravine.bench.figure import Figure, absent
+from ravine.bench.rivals import Rival, rivals
 from ravine.bench.shapes import ONE, SMALL, Shape, entries, resnet50, stepping
 
 # class, options, bytes of memory traffic a parameter: each array read once and written once
@@ -37,15 +39,13 @@ def looped(rounds: int) -> Iterator[Figure]:
     for shape, shapes in BIG.items():
         for name, options, traffic in LOOPED:
             what = f"{name}, {shape}"
-            if not hasattr(ravine.optim, name):
-                yield absent("C1", what, "torch", 3.0, f"ravine has no {name}")
-                continue
             ways: dict[str, dict[str, Any]] = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}}
-            seen = _seen(name, options, ways, shapes(), rounds)
+            others = rivals(name, shapes())
+            seen = _seen(name, options, ways, shapes(), rounds, others=others)
             better = min(ways, key=lambda way: sorted(seen[way])[rounds // 2])
             yield Figure("C1", what, f"torch {better}", ratio(seen[better], seen[""]), 3.0)
             yield _share("C1", what, seen, traffic * entries(shapes()))
-    yield absent("C1", "RMSprop, NAdam", "HeavyBall", 1.2, "HeavyBall compiles for minutes: not run")
+            yield from _beside("C1", what, seen, others)
 
 
 def fused(rounds: int) -> Iterator[Figure]:
@@ -53,9 +53,11 @@ def fused(rounds: int) -> Iterator[Figure]:
     for shape, shapes in BIG.items():
         for name, options, traffic in FUSED:
             what = f"{_named(name, options)}, {shape}"
-            seen = _seen(name, options, {"fused": {"fused": True}}, shapes(), rounds)
+            others = rivals(name, shapes(), options.get("momentum", 0.0))
+            seen = _seen(name, options, {"fused": {"fused": True}}, shapes(), rounds, others=others)
             yield Figure("C2", what, "torch fused", ratio(seen["fused"], seen[""]), 1.0, note="floor 0.97")
             yield _share("C2", what, seen, traffic * entries(shapes()))
+            yield from _beside("C2", what, seen, others)
 
 
 def small(rounds: int) -> Iterator[Figure]:
@@ -63,11 +65,13 @@ def small(rounds: int) -> Iterator[Figure]:
     ways: dict[str, tuple[dict[str, Any], float]] = {"fused": ({"fused": True}, 0.5), "default": ({}, 0.3)}
     for name, options, _ in FUSED:
         peers = {way: extra for way, (extra, _) in ways.items()}
-        seen = _seen(name, options, peers, SMALL, rounds, REPEATS)
+        others = rivals(name, SMALL, options.get("momentum", 0.0))
+        seen = _seen(name, options, peers, SMALL, rounds, REPEATS, others)
         for way, (_, target) in ways.items():
             share = ratio(seen[""], seen[way])
             note = f"{sorted(seen[''])[rounds // 2] * 1e6:.0f} us"
             yield Figure("C5", _named(name, options), f"torch {way}", share, target, at_least=False, note=note)
+        yield from _beside("C5", _named(name, options), seen, others)
 
 
 def _named(name: str, options: Mapping[str, Any]) -> str:
@@ -81,12 +85,27 @@ def _seen(
     shapes: Sequence[Shape],
     rounds: int,
     repeats: int = 1,
+    others: Sequence[Rival] = (),
 ) -> dict[str, list[float]]:
-    """Seconds a step, of ours as "" and of torch's class in each way; of large ones also seconds a byte of a stream."""
+    """Seconds a step, of ours as "" and of torch's class in each way; of large ones also seconds a byte of a stream.
+
+    ``others`` are there by the names of their libraries.
+    """
     steps = {"": stepping(getattr(ravine.optim, name), shapes, **options)}
     steps |= {way: stepping(getattr(torch.optim, name), shapes, **options, **extra) for way, extra in ways.items()}
+    steps |= {rival.library: rival.step for rival in others if rival.step}
     timed = {way: _timed(step, repeats) for way, step in steps.items()}
     return interleaved({**timed, "stream": Stream()} if repeats == 1 else timed, rounds)
+
+
+def _beside(case: str, what: str, seen: Mapping[str, Sequence[float]], others: Sequence[Rival]) -> Iterator[Figure]:
+    """How many times faster than other libraries; there is a target only where C1 has one."""
+    for rival in others:
+        target = 1.2 if case == "C1" and rival.library == "HeavyBall" else math.inf
+        if rival.step:
+            yield Figure(case, what, rival.library, ratio(seen[rival.library], seen[""]), target, note=rival.note)
+        else:
+            yield absent(case, what, rival.library, target, rival.note)
 
 
 def _timed(step: Callable[[], Any], repeats: int) -> Callable[[], float]:

@@ -60,6 +60,8 @@ class Host:
                 if not PLAIN.issuperset(map(type, given.values())):
                     given = {k: x.item() if isinstance(x, np.ndarray) else float(x) for k, x in given.items()}
                 results = self._numbers(given)
+                if not self.scalars:
+                    return results, {}
                 return results[: self._count], dict(zip(self.scalars, results[self._count :], strict=True))
             except (ArithmeticError, ValueError):  # a division by zero is Inf in a column and in a kernel
                 pass

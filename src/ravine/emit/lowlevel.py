@@ -38,45 +38,54 @@ def _storer(given: Any, kind: Any, narrow: Callable[[Any, Any], Any]) -> Any:
     return intrinsic(store)
 
 
-def _is_special(b: Any, bits: Any) -> Any:
-    """Whether the bits of a float32 are NaN or infinite."""
-    exponent = I32(0x7F800000)
-    return b.icmp_unsigned("==", b.and_(bits, exponent), exponent)
-
-
-def _upper(b: Any, bits: Any, added: Any) -> Any:
-    """The upper half of a float32's bits after adding to the lower; NaN stays NaN and Inf stays Inf."""
-    quiet = b.or_(bits, I32(0x00400000))
-    nan = b.icmp_unsigned(">", b.and_(bits, I32(0x7FFFFFFF)), I32(0x7F800000))
-    special = b.select(nan, quiet, bits)
-    return b.trunc(b.lshr(b.select(_is_special(b, bits), special, b.add(bits, added)), I32(16)), I16)
+def _upper(b: Any, value: Any, added: Any) -> Any:
+    """The upper half of a float32's bits after adding to the lower; NaN stays NaN, and Inf stays Inf by itself."""
+    bits = b.bitcast(value, I32)
+    nan = b.fcmp_unordered("uno", value, value)
+    return b.trunc(b.lshr(b.select(nan, b.or_(bits, I32(0x00400000)), b.add(bits, added)), I32(16)), I16)
 
 
 def _to_bfloat16(b: Any, value: Any) -> Any:
-    bits = b.bitcast(value, I32)
-    even = b.and_(b.lshr(bits, I32(16)), I32(1))
-    return _upper(b, bits, b.add(even, I32(0x7FFF)))
+    even = b.and_(b.lshr(b.bitcast(value, I32), I32(16)), I32(1))
+    return _upper(b, value, b.add(even, I32(0x7FFF)))
 
 
-def _hash(b: Any, x: Any) -> Any:
-    """The finaliser of MurmurHash3: neighbouring numbers become unrelated ones."""
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        x = b.mul(b.xor(x, b.lshr(x, I32(shift))), I32(factor))
-    return b.xor(x, b.lshr(x, I32(16)))
+def _half(shift: int) -> Any:
+    """The lower or the upper 32 bits of an integer, taken outside of the loop that uses them."""
+
+    def half(typing: Any, x: Any) -> Any:
+        def generate(context: Any, b: Any, signature: Any, args: Any) -> Any:
+            return b.trunc(b.lshr(args[0], I64(shift)), I32)
+
+        return types.uint32(types.int64), generate
+
+    return intrinsic(half)
 
 
 @intrinsic
-def store_bfloat16_randomly(typing: Any, address: Any, index: Any, value: Any, seed: Any, count: Any) -> Any:
-    """Write a float32 as one of its two bfloat16 neighbours, by chance, so that the mean is right."""
+def chances(typing: Any, first: Any, second: Any, index: Any) -> Any:
+    """32 random bits for an entry: a multiplicative hash of its number, keyed before and within."""
 
     def generate(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        mixed = b.xor(_hash(b, b.trunc(args[3], I32)), b.mul(b.trunc(args[4], I32), I32(0x9E3779B1)))
-        chance = b.and_(_hash(b, mixed), I32(0xFFFF))
-        upper = _upper(b, b.bitcast(args[2], I32), chance)
-        b.store(upper, _place(b, args[0], args[1], I16))
-        return context.get_dummy_value()
+        x = b.mul(b.add(b.trunc(args[2], I32), args[0]), I32(0x9E3779B1))
+        x = b.mul(b.xor(b.xor(x, b.lshr(x, I32(15))), args[1]), I32(0x85EBCA6B))
+        return b.xor(x, b.lshr(x, I32(16)))
 
-    return types.void(types.int64, types.int64, types.float32, types.int64, types.int64), generate
+    return types.uint32(types.uint32, types.uint32, types.int64), generate
+
+
+def _randomly(shift: int) -> Any:
+    """Write a float32 as one of its two bfloat16 neighbours, by 16 chances, so that the mean is right."""
+
+    def store(typing: Any, address: Any, index: Any, value: Any, chance: Any) -> Any:
+        def generate(context: Any, b: Any, signature: Any, args: Any) -> Any:
+            added = b.and_(b.lshr(args[3], I32(shift)), I32(0xFFFF))
+            b.store(_upper(b, args[2], added), _place(b, args[0], args[1], I16))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.float32, types.uint32), generate
+
+    return intrinsic(store)
 
 
 @intrinsic
@@ -134,7 +143,11 @@ NAMES: Mapping[str, Any] = {
     "store_float32": _storer(types.float32, F32, lambda b, x: x),
     "store_float16": _storer(types.float32, F16, lambda b, x: b.fptrunc(x, F16)),
     "store_bfloat16": _storer(types.float32, I16, _to_bfloat16),
-    "store_bfloat16_randomly": store_bfloat16_randomly,
+    "store_bfloat16_by_low": _randomly(0),
+    "store_bfloat16_by_high": _randomly(16),
+    "chances": chances,
+    "low": _half(0),
+    "high": _half(32),
     "choose": choose,
     "larger": larger,
     "sign": sign,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ravine.emit.numba import COLUMNS, Storage
+from ravine.emit.numba import COLUMNS, Storage, draws, word_key
 from ravine.emit.split import Split
 from ravine.errors import UserError
 
@@ -25,18 +25,16 @@ def larger(x, y):
 
 
 @triton.jit
-def mixed(x):
-    x = (x ^ (x >> 16)) * 0x85EBCA6B
-    x = (x ^ (x >> 13)) * 0xC2B2AE35
+def chances(first, second, i):
+    x = (i.to(tl.uint32) + first) * 0x9E3779B1
+    x = (x ^ (x >> 15) ^ second) * 0x85EBCA6B
     return x ^ (x >> 16)
 
 
 @triton.jit
 def upper(x, added):
     bits = x.to(tl.uint32, bitcast=True)
-    special = (bits & 0x7F800000) == 0x7F800000
-    moved = tl.where(special, bits, bits + added)
-    kept = tl.where(x != x, bits | 0x00400000, moved) & 0xFFFF0000
+    kept = tl.where(x != x, bits | 0x00400000, bits + added) & 0xFFFF0000
     return kept.to(tl.float32, bitcast=True).to(tl.bfloat16)
 
 
@@ -46,8 +44,13 @@ def rounded(x):
 
 
 @triton.jit
-def rounded_randomly(x, seed, count):
-    return upper(x, mixed(mixed(seed.to(tl.uint32)) ^ (count.to(tl.uint32) * 0x9E3779B1)) & 0xFFFF)
+def rounded_by_low(x, chance):
+    return upper(x, chance & 0xFFFF)
+
+
+@triton.jit
+def rounded_by_high(x, chance):
+    return upper(x, chance >> 16)
 """
 
 HEAD = """\
@@ -87,6 +90,9 @@ def source(split: Split, stored: Sequence[Storage], name: str = "a rule") -> str
         for i, (array, kind) in enumerate(zip(arrays, stored, strict=True))
     ]
     lines += [f"    c{i} = tl.load(c + {i})" for i in range(len(split.coefficients))]
+    for word in range(draws(dict(zip(arrays, stored, strict=True)))):
+        lines.append(f"    key = seed.to(tl.int64) ^ {word_key(word)}")
+        lines.append(f"    first{word}, second{word} = (key + start).to(tl.uint32), (key >> 32).to(tl.uint32)")
     lines += ["    for first in range(0, n, BLOCK):", "        i = first + tl.arange(0, BLOCK)"]
     lines += [f"        {line}" for line in _block(split, dict(zip(arrays, stored, strict=True)), exact)]
     text = HEAD.format(**sizes) + "\n".join(lines) + "\n"
@@ -105,10 +111,14 @@ def _block(split: Split, stored: dict[str, Storage], exact: Storage) -> list[str
         else:
             array = op.name or op.kind
             lines.append(f"x{index} = tl.load(at_{array} + i, mask=i < n, other=0.0).to(tl.{exact})")
-    for number, (array, index) in enumerate([("w", split.weights), *split.slots.items()]):
+    drawn = 0
+    for array, index in [("w", split.weights), *split.slots.items()]:
         by_chance = stored[array] == "bfloat16" and array != "w"
         if by_chance:
-            value = f"rounded_randomly({names[index]}.to(tl.float32), seed + {number}, start + i)"
+            word, half = divmod(drawn, 2)
+            lines += [f"r{word} = chances(first{word}, second{word}, i)"] * (half == 0)
+            value = f"rounded_by_{('low', 'high')[half]}({names[index]}.to(tl.float32), r{word})"
+            drawn += 1
         elif stored[array] == "bfloat16":
             value = f"rounded({names[index]})"
         else:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 import torch
 from torch import Tensor
 
+from ravine.engines.rounding import Rounding, Writer, shrinkable
 from ravine.errors import UserError
 from ravine.rules.combine import ClipGlobalNorm, ClipNorm, ClipValue
 from ravine.rules.rule import Rule, chain, name_of, needs_of, scalars_of, slots_of
@@ -17,6 +18,7 @@ from ravine.types import Scalar, State
 HALF = (torch.float16, torch.bfloat16)
 UNTOUCHED = ("sgd", "adagrad")  # families that leave an entry as it is while its gradient is zero
 REMEMBERING = ("momentum", "nesterov")  # families that torch.optim.SGD gives sparse gradients to as well
+CPU = torch.device("cpu")
 CLIPS = (ClipValue, ClipNorm, ClipGlobalNorm)
 
 
@@ -30,26 +32,47 @@ def as_real(x: Tensor) -> Tensor:
     return torch.view_as_real(x) if x.is_complex() else x
 
 
-def init_state(rule: Rule, w: Tensor) -> State:
-    """The slots and scalars before the first step; slots of half-precision weights are float32."""
+def kinds(rule: Rule, w: Tensor, kept: torch.dtype | None) -> dict[str, torch.dtype]:
+    """The type of each slot: as wide as the rule computes, or ``kept`` where that is asked for and may be."""
+    small = shrinkable(rule) if kept else ()
+    return {slot: kept if kept and slot in small else wide(w.dtype) for slot in slots_of(rule)}
+
+
+def init_state(rule: Rule, w: Tensor, kept: torch.dtype | None = None) -> State:
+    """The slots and scalars before the first step; slots of half-precision weights are float32.
+
+    With ``kept`` slots are of that type, bfloat16, whatever the weights are.
+    """
     with torch.no_grad():
         real = as_real(w.detach())
-        slots = rule.init(real.to(wide(real.dtype)))
-        return {**{name: _laid_out(slot, real) for name, slot in slots.items()}, **scalars_of(rule)}
+        slots, types = rule.init(real.to(wide(real.dtype))), kinds(rule, real, kept)
+        return {**{name: _laid_out(slot, real, types[name]) for name, slot in slots.items()}, **scalars_of(rule)}
 
 
-def apply(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, facts: State, *, track: bool = False) -> None:
+def apply(
+    rule: Rule,
+    w: Tensor,
+    g: Tensor,
+    state: State,
+    t: Scalar,
+    facts: State,
+    *,
+    track: bool = False,
+    kept: torch.dtype | None = None,
+    rounding: Rounding | None = None,
+) -> None:
     """One step: changes w, and the slots and scalars in ``state``, in place.
 
     Shapes: g and every slot are those of w (of ``view_as_real(w)`` where w is complex). With ``track`` autograd
-    records the step, and the slots are replaced instead of overwritten (torch's ``differentiable``).
+    records the step, and the slots are replaced instead of overwritten (torch's ``differentiable``). Slots are of the
+    type ``kept``, as in `init_state`; ``rounding`` keys their rounding.
     """
     with torch.set_grad_enabled(track):
-        follow(slots_of(rule), state, as_real(w))
+        follow(rule, state, as_real(w), kept)
         if g.layout is torch.sparse_coo:
-            _apply_sparse(rule, w, g, state, t, facts)
+            _apply_sparse(rule, w, g, state, t, facts, Writer(rounding))
         else:
-            _apply_dense(rule, as_real(w), as_real(g), state, t, facts, track)
+            _apply_dense(rule, as_real(w), as_real(g), state, t, facts, None if track else Writer(rounding))
 
 
 def facts(rules: Sequence[Rule], gradients: Sequence[Tensor], sizes: Sequence[float] | None = None) -> list[State]:
@@ -68,6 +91,9 @@ def facts(rules: Sequence[Rule], gradients: Sequence[Tensor], sizes: Sequence[fl
 
 def norms(gradients: Sequence[Tensor]) -> list[float]:
     """The Euclidean norm of each gradient, summed in at least float32; of sharded ones, that of the whole."""
+    devices = {g.device for g in gradients}
+    if len(devices) == 1 and not devices & {CPU} and all(type(g) is Tensor for g in gradients):
+        return torch.stack([_norm(g).double() for g in gradients]).tolist()  # one wait for the device, not one each
     return [_number(_norm(g)) for g in gradients]
 
 
@@ -98,15 +124,14 @@ def _number(x: Tensor) -> float:
     return (whole() if whole else x).item()
 
 
-def follow(slots: Sequence[str], state: State, w: Tensor) -> None:
+def follow(rule: Rule, state: State, w: Tensor, kept: torch.dtype | None = None) -> None:
     """Bring the slots to where the weights are now: ``model.to(...)`` moves only the weights."""
-    for name in slots:
-        state[name] = _laid_out(state[name], w)
+    for name, kind in kinds(rule, w, kept).items():
+        state[name] = _laid_out(state[name], w, kind)
 
 
-def _laid_out(slot: Tensor, w: Tensor) -> Tensor:
-    """The slot on the weights' device, in the type that a rule computes in, in the weights' order of memory."""
-    kind = wide(w.dtype)
+def _laid_out(slot: Tensor, w: Tensor, kind: torch.dtype) -> Tensor:
+    """The slot on the weights' device, in that type, in the weights' order of memory."""
     if slot.dtype == kind and slot.device == w.device and slot.stride() == w.stride():
         return slot
     wanted = torch.empty_like(w, dtype=kind)
@@ -114,35 +139,40 @@ def _laid_out(slot: Tensor, w: Tensor) -> Tensor:
     return slot if alike else wanted.copy_(slot)  # alike: the weights have gaps, which a slot leaves out
 
 
-def _apply_dense(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, known: State, track: bool) -> None:
+def _apply_dense(
+    rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, known: State, writer: Writer | None
+) -> None:
+    """Without a writer the slots are replaced."""
     kind = wide(w.dtype)
     before = w.to(kind)
-    u, new = rule.update(g.to(kind), {**state, **known}, before, t)
-    for name, value in new.items():  # before w changes: a rule may keep w itself
+    exact = {name: value.to(kind) if isinstance(value, Tensor) else value for name, value in state.items()}
+    u, new = rule.update(g.to(kind), {**exact, **known}, before, t)
+    for name in [*slots_of(rule), *scalars_of(rule)]:  # before w changes: a rule may keep w itself
+        value = new[name]
         if not isinstance(value, Tensor):
             state[name] = value
-        elif track:
+        elif writer is None:
             state[name] = value.clone()
         else:
-            state[name].copy_(value)
+            writer.write(state[name], value)
     if w.dtype == kind:
         w.add_(u)
     else:
         w.copy_(before + u)
 
 
-def _apply_sparse(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, known: State) -> None:
+def _apply_sparse(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, known: State, writer: Writer) -> None:
     """A step of the rows that the gradient names; rules with memory take the whole gradient, as torch's do."""
     check_sparse(rule)
     *_, equation = chain(rule)
     if equation.family in REMEMBERING:
-        _apply_dense(rule, as_real(w), as_real(g.to_dense()), state, t, known, track=False)
+        _apply_dense(rule, as_real(w), as_real(g.to_dense()), state, t, known, writer)
         return
     g = g.coalesce()
     rows = tuple(g.indices())
     part: State = {name: value[rows] if isinstance(value, Tensor) else value for name, value in state.items()}
     touched = w[rows]
-    _apply_dense(rule, as_real(touched), as_real(g.values()), part, t, known, track=False)
+    _apply_dense(rule, as_real(touched), as_real(g.values()), part, t, known, writer)
     w[rows] = touched
     for name in slots_of(rule):
         state[name][rows] = part[name]

@@ -30,10 +30,17 @@ class TritonLaunch(Launch):
     """A Triton kernel over a table that is copied to the device whenever an address in it has changed."""
 
     def __init__(
-        self, split: Split, name: str, members: list[int], arrays: list[list[Tensor]], rows: Integers, lanes: int
+        self,
+        split: Split,
+        name: str,
+        members: list[int],
+        arrays: list[list[Tensor]],
+        rows: Integers,
+        lanes: int,
+        numbers: Integers,
     ) -> None:
         self.members = members
-        self._table = Table(arrays, rows, lanes, CHUNK)
+        self._table = Table(arrays, rows, lanes, CHUNK, numbers)
         self._device = arrays[0][0].device
         self._there: Tensor | None = None
         module = compiled(printer.source(split, self._table.stored, name))
@@ -60,7 +67,10 @@ class TritonLaunch(Launch):
         if self._table.count:
             numbers = torch.from_numpy(row_by_row(columns, count, self._exact)).to(self._device)
             with torch.cuda.device_of(numbers):
-                self._kernel[(self._table.count,)](self._chunks(), numbers, seed, BLOCK=BLOCK, enable_fp_fusion=FUSED)
+                table = self._chunks()
+                self._kernel[(self._table.count,)](table, numbers, seed, BLOCK=BLOCK, enable_fp_fusion=FUSED)
+                if table.is_cuda:  # the table may be let go by a step on another stream, while this one reads it
+                    table.record_stream(torch.cuda.current_stream(table.device))
 
     def _chunks(self) -> Tensor:
         if self._there is None:

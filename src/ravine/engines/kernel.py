@@ -20,6 +20,7 @@ from ravine.engines.launch import CpuLaunch, Launch
 from ravine.engines.maxnorm import RowLimit, unlimited
 from ravine.engines.table import Integers, in_order, is_dense, stored
 from ravine.errors import UserError
+from ravine.randomness import key
 from ravine.rules.maxnorm import MaxNorm
 from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of
 from ravine.types import Scalar
@@ -41,6 +42,7 @@ class KernelStep:
 
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     launch: ClassVar[type[Launch]] = CpuLaunch
+    looks: ClassVar[bool] = False  # whether a launch wants the gradients as tensors, not by address
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -59,6 +61,7 @@ class KernelStep:
         self._limit: RowLimit | None = None
         self._rows: Integers = np.empty(0, dtype=np.int64)
         self._steps = 0
+        self._is_rounded = False
 
     def step(
         self,
@@ -87,8 +90,17 @@ class KernelStep:
             return None
         return self.advance(weights, given, seed)
 
-    def locate(self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None = None, lanes: int = 0) -> None:
-        """Say where a step is to be taken: weights, gradients in their order of memory, and each slot; cheap again."""
+    def locate(
+        self,
+        columns: list[Sequence[Tensor]],
+        rows: Sequence[int] | None = None,
+        lanes: int = 0,
+        numbers: Sequence[int] | None = None,
+    ) -> None:
+        """Say where a step is to be taken: weights, gradients in their order of memory, and each slot; cheap again.
+
+        ``numbers`` are the tensors' own, for random rounding; their places if not given.
+        """
         flat = list(chained(*columns))
         try:
             addresses = list(map(Tensor.data_ptr, flat))
@@ -96,16 +108,18 @@ class KernelStep:
             _ = [stored(x, self.devices) for x in flat]
             raise
         self._read = None
-        like = (list(map(Tensor.numel, columns[0])), list(map(_dtype, flat)), rows and list(rows), lanes)
+        like = (list(map(Tensor.numel, columns[0])), list(map(_dtype, flat)), rows and list(rows), lanes, numbers)
         if self._like != like or (self._addresses != addresses and list(map(_device, flat)) != self._devices):
             self._like = ()  # should the tables not come about
-            self._build(columns, rows, lanes)
+            self._build(columns, rows, lanes, numbers)
             self._like, self._devices, self._limit = like, list(map(_device, flat)), None
         elif self._addresses != addresses:
             self._move(columns, addresses)
         if self._is_limited and self._limit is None:  # made before anything changes, since making it can fail
             self._limit = RowLimit(columns[0], rows or [0] * len(columns[0]), lanes)
         self._addresses = addresses
+        if self.looks:
+            self._show(columns[1])
 
     def stays(self, columns: list[Sequence[Tensor]]) -> bool:
         """`locate` where every tensor is of the same kind as the last: whether no other than gradients have moved."""
@@ -117,7 +131,13 @@ class KernelStep:
             self._move(columns, addresses)
             self._addresses = addresses
         self._read = None
+        if self.looks:
+            self._show(columns[1])
         return True
+
+    def _show(self, gradients: Sequence[Tensor]) -> None:
+        for batch in self._batches:
+            batch.see([gradients[i] for i in batch.members])
 
     def finite(self) -> bool:
         """Whether every gradient is finite; norms that the step needs are measured by the way, and kept for it."""
@@ -135,8 +155,9 @@ class KernelStep:
         values, count, row_of = self._with_norm(given)
         coefficients, scalars = self._host(values, count)
         self._steps += 1
+        chance = key("rounding", self._steps if seed is None else seed) if self._is_rounded else 0
         for batch in self._batches:
-            batch.run(coefficients, count, self._steps if seed is None else seed)
+            batch.run(coefficients, count, chance)
         if self._limit:
             self._limit(given["max_norm"])
         increment_version(list(weights))  # autograd must notice that they changed
@@ -152,7 +173,9 @@ class KernelStep:
                 for batch in self._batches:
                     batch.move(role, [column[i] for i in batch.members])
 
-    def _build(self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None, lanes: int) -> None:
+    def _build(
+        self, columns: list[Sequence[Tensor]], rows: Sequence[int] | None, lanes: int, numbers: Sequence[int] | None
+    ) -> None:
         name = name_of(self.rule)
         kinds: dict[tuple[Any, ...], list[int]] = {}
         for i, w in enumerate(columns[0]):
@@ -163,16 +186,20 @@ class KernelStep:
         tensor_rows = np.zeros(len(columns[0]), dtype=np.int64) if rows is None else np.asarray(rows, dtype=np.int64)
         parts = self._parts = lanes or 1
         self._rows = np.tile(np.arange(lanes), len(columns[0])) if lanes else tensor_rows
+        own = np.arange(len(columns[0])) if numbers is None else np.asarray(numbers, dtype=np.int64)
+        self._is_rounded = any("bfloat16" in kept[3:] for kept in kinds)
         self._batches = []
         for members in kinds.values():
             segments = (np.array(members)[:, None] * parts + np.arange(parts)).ravel()
+            each = (own[members, None] * parts + np.arange(parts)).ravel()
             places = segments if self._norm == "norm" else self._rows[segments]
             arrays = [[column[i] for i in members] for column in columns]
-            self._batches.append(self.launch(self._split, name, members, arrays, places, lanes))
+            self._batches.append(self.launch(self._split, name, members, arrays, places, lanes, each))
 
     def _with_norm(self, given: Mapping[str, Any]) -> tuple[Mapping[str, Any], int, Integers | None]:
         """The numbers with the norm that the rule needs; how many coefficient rows there are, and of which row."""
-        count = max([self._parts, *[x.size for x in given.values() if isinstance(x, np.ndarray)]])
+        columns = [x.size for x in given.values() if x.__class__ is np.ndarray]
+        count = max(self._parts, *columns) if columns else self._parts
         if self._norm is None:
             return given, count, None
         norm = np.asarray(given[self._norm]) if self._norm in given else self._measure()

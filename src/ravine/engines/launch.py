@@ -26,12 +26,22 @@ class Launch(Protocol):
     members: list[int]
 
     def __init__(
-        self, split: Split, name: str, members: list[int], arrays: list[list[Tensor]], rows: Integers, lanes: int
+        self,
+        split: Split,
+        name: str,
+        members: list[int],
+        arrays: list[list[Tensor]],
+        rows: Integers,
+        lanes: int,
+        numbers: Integers,
     ) -> None: ...
 
     def move(self, role: int, tensors: Sequence[Tensor]) -> None:
         """Note where the tensors of one role lie now."""
         ...
+
+    def see(self, gradients: Sequence[Tensor]) -> None:
+        """The gradients of the coming step, for a launch that cannot read them by address."""
 
     def squares(self) -> NDArray[np.float64]:
         """The sum of squares of each segment's gradient."""
@@ -50,13 +60,21 @@ class CpuLaunch(Launch):
     """A Numba kernel on threads of our own."""
 
     def __init__(
-        self, split: Split, name: str, members: list[int], arrays: list[list[Tensor]], rows: Integers, lanes: int
+        self,
+        split: Split,
+        name: str,
+        members: list[int],
+        arrays: list[list[Tensor]],
+        rows: Integers,
+        lanes: int,
+        numbers: Integers,
     ) -> None:
         self.members = members
-        self._table = Table(arrays, rows, lanes)
+        self._table = Table(arrays, rows, lanes, numbers=numbers)
         self._kernel = kernel(printer.source(split, self._table.stored, name))
         double = self._table.stored[0] == "float64"
         self._exact = ctypes.c_double if double else ctypes.c_float  # what the coefficients are kept as
+        self._row: Any = self._exact * len(split.coefficients)
 
     def move(self, role: int, tensors: Sequence[Tensor]) -> None:
         """As `Launch`."""
@@ -73,7 +91,7 @@ class CpuLaunch(Launch):
     def run(self, columns: list[Any], count: int, seed: int) -> None:
         """As `Launch`."""
         if count == 1:
-            numbers: Any = (self._exact * len(columns))(*columns)  # past float32's range is Inf, without a warning
+            numbers: Any = self._row(*columns)  # past float32's range is Inf, without a warning
             start = ctypes.addressof(numbers)
         else:
             numbers = row_by_row(columns, count, self._exact)

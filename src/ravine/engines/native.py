@@ -10,7 +10,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +25,7 @@ Kernel: TypeAlias = Callable[[int, int, int, int, int], None]  # table, coeffici
 
 _ALIGNMENT = 64
 _lock = threading.RLock()  # LLVM's compiler and Numba's are not for two threads at once
-_engines: list[Any] = []  # machine code lives as long as its engine
+_engines: list[Any] = []  # machine code lives as long as its engine, and what its calls point to
 _loaded: dict[str, Kernel] = {}
 
 
@@ -96,19 +96,12 @@ def _link(code: bytes) -> Kernel:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    _engines.append(engine)
     function = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 5)(
         engine.get_function_address("ravine_kernel")
     )
     result, error = ctypes.c_void_p(), ctypes.c_void_p()  # Numba's own calling convention; neither is ever set
-    places = ctypes.addressof(result), ctypes.addressof(error)
-    kept = (result, error)
-
-    def call(table: int, coefficients: int, first: int, last: int, seed: int) -> None:
-        _ = kept
-        function(*places, table, coefficients, first, last, seed)
-
-    return call
+    _engines.append((engine, result, error))
+    return partial(function, ctypes.addressof(result), ctypes.addressof(error))
 
 
 def _read(key: str) -> bytes | None:

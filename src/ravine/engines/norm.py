@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from functools import cache
 
@@ -61,8 +60,8 @@ def squares(table: Table) -> NDArray[np.float64]:
 
 def is_finite(table: Table) -> bool:
     """Whether no gradient holds NaN or Inf: a third of the work of `squares`."""
-    sums = (ctypes.c_double * table.count)()
-    _read(table, FINITE, ctypes.addressof(sums))
+    sums, place = table.scratch
+    _read(table, FINITE, place)
     return math.isfinite(sum(sums))
 
 

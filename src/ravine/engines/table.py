@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -28,10 +29,18 @@ class Table:
     """Chunks of a list of tensors that lie alike: weights, gradients and slots of equal types.
 
     ``arrays`` has one list of tensors for each role. With lanes, each tensor is [K, ...] and each of its K parts is
-    contiguous by itself; segment s * K + k is lane k of tensor s. Without, a tensor is one segment.
+    contiguous by itself; segment s * K + k is lane k of tensor s. Without, a tensor is one segment. ``numbers`` are
+    the segments' own: they key the random rounding of their entries, whatever else is in the table.
     """
 
-    def __init__(self, arrays: Sequence[Sequence[Tensor]], rows: Integers, lanes: int = 0, chunk: int = CHUNK) -> None:
+    def __init__(
+        self,
+        arrays: Sequence[Sequence[Tensor]],
+        rows: Integers,
+        lanes: int = 0,
+        chunk: int = CHUNK,
+        numbers: Integers | None = None,
+    ) -> None:
         self.stored: tuple[Storage, ...] = tuple(_STORED[column[0].dtype] for column in arrays)
         sizes = np.array([x.numel() for x in arrays[0]], dtype=np.int64)
         parts = lanes or 1
@@ -43,11 +52,14 @@ class Table:
         self.chunks = np.empty((len(self.segment), len(arrays) + COLUMNS), dtype=np.int64)
         self.chunks[:, len(arrays)] = np.minimum(self.lengths[self.segment] - self._first, chunk)
         self.chunks[:, len(arrays) + 1] = rows[self.segment]
-        self.chunks[:, len(arrays) + 2] = (np.cumsum(self.lengths) - self.lengths)[self.segment] + self._first
+        numbers = np.arange(len(self.lengths)) if numbers is None else numbers
+        self.chunks[:, len(arrays) + 2] = first_entry(numbers)[self.segment] + self._first
         self.address = self.chunks.ctypes.data  # of the table itself, for a kernel
         self.count = len(self.chunks)
         self.upto = np.cumsum(self.chunks[:, len(arrays)])  # entries up to the end of each chunk
         self.entries = int(self.lengths.sum())
+        numbers_back = (ctypes.c_double * self.count)()
+        self.scratch = numbers_back, ctypes.addressof(numbers_back)  # one number a chunk, for a kernel to write
         for role, column in enumerate(arrays):
             self.move(role, column)
 
@@ -59,6 +71,11 @@ class Table:
             strides = np.array([x.stride(0) for x in tensors], dtype=np.int64) * size
             starts = (starts[:, None] + strides[:, None] * np.arange(self._parts)).ravel()
         self.chunks[:, role] = starts[self.segment] + self._first * size
+
+
+def first_entry(number: Any) -> Any:
+    """The number of a segment's first entry: far from every other segment's."""
+    return number * 0x9E3779B1 % (1 << 32)
 
 
 def stored(tensor: Tensor, devices: Sequence[str] = ("cpu",)) -> Storage:

@@ -115,7 +115,7 @@ class RuleOptimizer(Optimizer, ABC):
             return None
         made = [self._made(which) for which in range(len(self.param_groups))]
         moving = [
-            (each.rule, p, dict(self.state[p]) if self.state.get(p) else eager.init_state(each.rule, p))
+            (each.rule, p, dict(self.state[p]) if self.state.get(p) else eager.init_state(each.rule, p, each.kept))
             for each, group in zip(made, self.param_groups, strict=True)
             if each.ahead
             for p in group["params"]
@@ -127,6 +127,7 @@ class RuleOptimizer(Optimizer, ABC):
     def _find(self, looked: bool) -> list[Moving]:
         """The parameters that have a gradient."""
         found: list[Moving] = []
+        number = -1
         for which, group in enumerate(self.param_groups):
             made = self._made(which)
             if made.ahead and not looked:
@@ -135,9 +136,11 @@ class RuleOptimizer(Optimizer, ABC):
                     "function that zeroes the gradients, computes the loss, calls backward and returns the loss"
                 )
             for index, p in enumerate(group["params"]):
+                number += 1
                 if p.grad is not None:
                     t = time_of(self.state.get(p), made.slots)
-                    found.append(Moving(which, index, p, made if made.step is None else self._made(which, t), t))
+                    now = made if made.step is None else self._made(which, t)
+                    found.append(Moving(which, index, number, p, now, t))
         return found
 
     def _items(self, found: Sequence[Moving]) -> list[Item]:
@@ -150,13 +153,11 @@ class RuleOptimizer(Optimizer, ABC):
                 return []
             gradients, sizes = checked
         facts = eager.facts([each.made.rule for each in found], gradients, sizes)
-        return [
-            Item(each.p, g, self._state(each), each.made.rule, each.t, fact, self._is_tracked(each))
-            for each, g, fact in zip(found, gradients, facts, strict=True)
-        ]
+        return [self._item(each, g, fact) for each, g, fact in zip(found, gradients, facts, strict=True)]
 
-    def _is_tracked(self, moving: Moving) -> bool:
-        return bool(self.param_groups[moving.which].get("differentiable"))
+    def _item(self, each: Moving, g: Tensor, fact: State) -> Item:
+        made, track = each.made, bool(self.param_groups[each.which].get("differentiable"))
+        return Item(each.p, g, self._state(each), made.rule, each.t, fact, track, made.kept, each.number)
 
     def _gradients(self, found: Sequence[Moving]) -> Sequence[Tensor]:
         """The gradients of what is to fall, checked for what the rules can take."""
@@ -166,7 +167,7 @@ class RuleOptimizer(Optimizer, ABC):
             if g.layout is not torch.strided:
                 eager.check_sparse(each.made.rule)
             gradients.append(-g if self.param_groups[each.which].get("maximize") else g)
-        if gradients and gradients[0].is_cuda and torch.cuda.is_current_stream_capturing():
+        if any(g.is_cuda for g in gradients) and torch.cuda.is_current_stream_capturing():
             raise UserError(
                 f"{type(self).__name__}.step() keeps its time on the host, which a CUDA graph cannot capture: "
                 "capture forward and backward only and call step() after each replay"
@@ -185,7 +186,7 @@ class RuleOptimizer(Optimizer, ABC):
         """The parameter's state, with what the rule has not kept yet at its start."""
         state, made = cast(State, self.state[moving.p]), moving.made
         if "step" not in state or any(slot not in state for slot in made.slots):
-            state.update({"step": 0, **eager.init_state(made.rule, moving.p), **state})
+            state.update({"step": 0, **eager.init_state(made.rule, moving.p, made.kept), **state})
         return state
 
     def state_dict(self) -> dict[str, Any]:

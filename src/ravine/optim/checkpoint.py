@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ravine.engines.eager import as_real, wide
+from ravine.engines.eager import as_real, kinds
 from ravine.errors import UserError
-from ravine.optim.groups import Group, label
+from ravine.optim.groups import Group, kept_type, label
 from ravine.rules.rule import Rule, name_of, scalars_of, slots_of
 from ravine.types import State
 
@@ -69,14 +69,14 @@ def unpack(optimizer: RuleOptimizer, saved: Mapping[str, Any]) -> tuple[list[Gro
         if form != FORMAT:
             raise UserError(f"{owner}: the checkpoint has format {form}, this ravine reads {FORMAT}: use the other's")
         group = {**own, **meant}
-        rule = optimizer.rule_of(group)
+        rule, kept = optimizer.rule_of(group), kept_type(owner, group)
         if rule_name is not None and rule_name != name_of(rule):
             raise UserError(f"{owner}: the checkpoint is of {rule_name}, this is {name_of(rule)}: make the same rule")
         groups.append(group)
         for index, (p, place) in enumerate(zip(own["params"], indices, strict=True)):
             if saved["state"].get(place):
                 name = f"{owner}: {label(own, index, which)}"
-                state[p] = _loaded(optimizer, saved["state"][place], _names(optimizer, group), p, rule, name)
+                state[p] = _loaded(optimizer, saved["state"][place], _names(optimizer, group), p, rule, kept, name)
     return groups, state
 
 
@@ -108,7 +108,13 @@ def _by_name(owner: str, own: Group, theirs: Sequence[Group]) -> tuple[Group, Gr
 
 
 def _loaded(
-    optimizer: RuleOptimizer, entry: State, named: Mapping[str, str], p: Tensor, rule: Rule, name: str
+    optimizer: RuleOptimizer,
+    entry: State,
+    named: Mapping[str, str],
+    p: Tensor,
+    rule: Rule,
+    kept: torch.dtype | None,
+    name: str,
 ) -> State:
     found = {k: as_real(v.detach()) if isinstance(v, Tensor) else v for k, v in entry.items() if v is not None}
     if named:
@@ -122,13 +128,14 @@ def _loaded(
     if lacking:
         return {}
     home = as_real(p.detach())
+    types = kinds(rule, home, kept)
     state: State = {"step": int(found.get("step", 1 if slots else 0))}
     for slot in slots:
         value = found.get(slot, found.get(named.get(slot, slot)))
         if not isinstance(value, Tensor) or value.shape != home.shape:
             shape = list(getattr(value, "shape", ()))
             raise UserError(f"{name} has shape {list(home.shape)}, its {slot} in the checkpoint {shape}")
-        state[slot] = torch.empty_like(home, dtype=wide(home.dtype)).copy_(value)
+        state[slot] = torch.empty_like(home, dtype=types[slot]).copy_(value)
     for scalar, start in scalars.items():
         state[scalar] = float(found.get(scalar, found.get(named.get(scalar, scalar), start)))
     return state

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias, TypedDict
 
+import torch
+
 from ravine.optim.finite import Policy
 from ravine.optim.stepper import Engine
 
@@ -23,6 +25,7 @@ class Extras(TypedDict, total=False):
     clip_norm: float  # largest norm of one tensor's gradient
     clip_global_norm: float  # largest norm of the whole gradient, of all groups
     ema: float  # keeps an average of the weights, of which this share stays at each step; `optim.average` reads it
+    state_dtype: torch.dtype  # torch.bfloat16: slots in half the memory, rounded at random; not the average
     schedules: Mapping[str, Callable[[float], float]]  # by hyperparameter of the rule; the first step has time 0
     engine: Engine
     nonfinite: Policy  # a gradient with NaN or Inf: raise (nothing changes), skip the step, zero the entry, ignore

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from ravine.errors import UserError, unknown
@@ -35,7 +36,7 @@ CLIPS: Mapping[str, Callable[[Rule, Any], Rule]] = {
     "clip_norm": ClipNorm,
     "clip_global_norm": ClipGlobalNorm,
 }
-OURS = ("dialect", "decay", *CLIPS, "ema", "schedules")  # options that torch's groups do not have
+OURS = ("dialect", "decay", *CLIPS, "ema", "state_dtype", "schedules")  # options that torch's groups do not have
 PLAIN = (float, int, bool, str, type(None))
 ALMOST = 0.85  # so like a known option that it is a slip of the pen; keys that schedulers write are less like
 
@@ -84,8 +85,7 @@ def label(group: Mapping[str, Any], index: int, which: int) -> str:
 
 def check_tensors(owner: str, group: Mapping[str, Any], which: int, taken: Iterable[Tensor]) -> None:
     """Raise one sentence on the first parameter that cannot be optimized, or not together with those taken."""
-    seen = {id(p): p for p in taken}
-    device = next((p.device for p in seen.values()), None)
+    seen = {id(p) for p in taken}
     for index, (given, p) in enumerate(tensors(group)):
         name = f"{owner}: parameter '{given}'" if given else f"{owner}: parameter {index} of group {which}"
         if not (p.is_floating_point() or p.is_complex()):
@@ -94,10 +94,7 @@ def check_tensors(owner: str, group: Mapping[str, Any], which: int, taken: Itera
             raise UserError(f"{name} is not a leaf: give the tensor that was made with requires_grad, not a result")
         if id(p) in seen:
             raise UserError(f"{name} is given twice, and some parameters appear in more than one place: give each once")
-        device = device or p.device
-        if p.device != device:
-            raise UserError(f"{name} is on {p.device}, others are on {device}: make one optimizer a device")
-        seen[id(p)] = p
+        seen.add(id(p))
 
 
 def check_options(owner: str, group: Mapping[str, Any], allowed: Iterable[str]) -> None:
@@ -106,9 +103,24 @@ def check_options(owner: str, group: Mapping[str, Any], allowed: Iterable[str]) 
     for key in group.keys() - options - {"params", "param_names"}:
         if get_close_matches(key, options, n=1, cutoff=ALMOST):
             raise unknown(f"option of {owner}", key, options)
+    kept_type(owner, group)
     schedules = group.get("schedules") or {}
     if not isinstance(schedules, Mapping) or not all(map(callable, schedules.values())):
         raise UserError(f'{owner}(schedules={schedules!r}): give schedules by hyperparameter, {{"lr": Cosine(1000)}}')
+
+
+def kept_type(owner: str, group: Mapping[str, Any]) -> torch.dtype | None:
+    """The type that the group's slots are kept in; None for the one that the rule computes in."""
+    kind = group.get("state_dtype")
+    if kind is None:
+        return None
+    if kind is not torch.bfloat16:
+        raise UserError(f"{owner}(state_dtype={kind!r}): give torch.bfloat16, or leave it out for full precision")
+    if group.get("differentiable"):
+        raise UserError(f"{owner}: rounding to state_dtype has no derivative: leave it or differentiable out")
+    if any(p.is_complex() for _, p in tensors(group)):
+        raise UserError(f"{owner}: torch has no complex bfloat16: give complex parameters a group without state_dtype")
+    return kind
 
 
 def compose(rule: Rule, group: Mapping[str, Any]) -> Rule:

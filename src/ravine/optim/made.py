@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import is_
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from ravine.optim import groups
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 IGNORED = ("foreach", "fused", "capturable", "maximize", "differentiable")  # torch's options that change no equation
 Form: TypeAlias = tuple[type[Rule], ...]  # a rule without its values: what a kernel is made from
+Kind: TypeAlias = tuple[Any, ...]  # a form and the type that its slots are kept in
 
 
 @dataclass(slots=True)
@@ -29,7 +31,8 @@ class Made:
     seen: list[Any]  # the group's entries themselves; none where one may change within
     step: int | None  # the step that it is for, where it differs by step
     rule: Rule
-    form: Form
+    kind: Kind
+    kept: torch.dtype | None
     slots: tuple[str, ...]
     ahead: bool
 
@@ -40,6 +43,7 @@ class Moving:
 
     which: int
     index: int
+    number: int  # counted through all groups
     p: Tensor
     made: Made
     t: int
@@ -62,8 +66,9 @@ class Rules:
         if known is None or known.options != options or (step is not None and known.step not in (None, step)):
             rule = optimizer.rule_of(group, step or 1)
             when = (step or 1) if optimizer.depends_on_step(group) else None
-            form = tuple(type(part) for part in chain(rule))
-            known = Made(options, [], when, rule, form, slots_of(rule), "gradient_ahead" in needs_of(rule))
+            kept = groups.kept_type(type(optimizer).__name__, group)
+            kind = (*(type(part) for part in chain(rule)), kept)
+            known = Made(options, [], when, rule, kind, kept, slots_of(rule), "gradient_ahead" in needs_of(rule))
             self._known[which] = known
         known.seen = list(group.values()) if known.step is None and _is_fixed(group, names) else []
         return known
@@ -72,7 +77,7 @@ class Rules:
 def _is_fixed(group: Group, names: tuple[str, ...]) -> bool:
     """Whether no option can change while it stays the same object."""
     parts = [part for name in names for part in _parts(group.get(name))]
-    return all(part.__class__ in groups.PLAIN for part in parts)
+    return all(part.__class__ in groups.PLAIN or part.__class__ is torch.dtype for part in parts)
 
 
 def _parts(option: Any) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from itertools import chain
 from operator import attrgetter, is_
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ravine.optim.groups import Group
@@ -31,12 +32,15 @@ class Plan:
         self._params = _flat(groups)
         gradients = list(map(_gradient, self._params))
         self._absent = [g is None for g in gradients]
+        self._is_partial = any(self._absent)
         self._moving = [p for p, g in zip(self._params, gradients, strict=True) if g is not None]
         self._traits = _traits(self._moving, [g for g in gradients if g is not None])
         self._keys, self._states = list(state.keys()), list(state.values())
         self._groups = [which for which, _ in found]
-        self._forms = {which: made.form for which, made in found}
+        self._kinds = {which: made.kind for which, made in found}
         self._swept = swept
+        self._is_on_gpu = any(p.is_cuda for p in self._moving)
+        self._rows = [[(self._groups[members[i]], i) for i in sweep.sources] for sweep, members in swept]
 
     @classmethod
     def of(
@@ -66,20 +70,28 @@ class Plan:
 
         ``made`` is the rule of a group at a step, as its options stand.
         """
+        if self._is_on_gpu and torch.cuda.is_current_stream_capturing():
+            return False  # which a step in full says more of
         gradients = self._gradients(groups, state)
         if gradients is None:
             return False
         chosen: list[list[Rule]] = []
-        for sweep, members in self._swept:
-            places = [(self._groups[members[i]], sweep.times[i] + 1) for i in sweep.sources]
-            every = [made(which, t) for which, t in places]
-            if any(self._forms[which] != each.form for (which, _), each in zip(places, every, strict=True)):
-                return False
-            chosen.append([each.rule for each in every])
-        if check and not all(sweep.kernel.finite() for sweep, _ in self._swept):
-            return False
-        for (sweep, _), rules in zip(self._swept, chosen, strict=True):
-            sweep.advance(rules, [t + 1 for t in sweep.times], {})
+        for (sweep, _), rows in zip(self._swept, self._rows, strict=True):
+            rules: list[Rule] = []
+            for which, source in rows:
+                each = made(which, sweep.times[source] + 1)
+                if self._kinds[which] != each.kind:
+                    return False
+                rules.append(each.rule)
+            chosen.append(rules)
+        if check:
+            for sweep, _ in self._swept:
+                if not sweep.kernel.finite():
+                    return False
+        times = [[t + 1 for t in sweep.times] for sweep, _ in self._swept]
+        moment = max(map(max, times))
+        for (sweep, _), rules, now in zip(self._swept, chosen, times, strict=True):
+            sweep.advance(rules, now, {}, moment)
         return True
 
     def _gradients(self, groups: Sequence[Group], state: Mapping[Tensor, State]) -> list[Tensor] | None:
@@ -87,19 +99,22 @@ class Plan:
         params = _flat(groups)
         if not _same(params, self._params) or any([group.get("maximize") for group in groups]):
             return None
-        every = list(map(_gradient, params))
-        if [g is None for g in every] != self._absent:
+        gradients = list(map(_gradient, params))
+        if [g is None for g in gradients] != self._absent:
             return None
-        gradients = [g for g in every if g is not None]
+        if self._is_partial:
+            gradients = [g for g in gradients if g is not None]
         if not (_same(state.keys(), self._keys) and _same(state.values(), self._states)):
             return None
         try:
             if _traits(self._moving, gradients) != self._traits:
                 return None
-            is_like = all([sweep.stays([gradients[i] for i in members]) for sweep, members in self._swept])
+            for sweep, members in self._swept:
+                if not sweep.stays(gradients if len(members) == len(gradients) else [gradients[i] for i in members]):
+                    return None
         except RuntimeError:  # a sparse gradient lies nowhere
             return None
-        return gradients if is_like else None
+        return gradients
 
 
 def _flat(groups: Sequence[Group]) -> list[Tensor]:

@@ -6,13 +6,14 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ravine.engines import eager
+from ravine.engines.rounding import Rounding
 from ravine.errors import UserError
 from ravine.optim.made import Form
 from ravine.optim.sweep import PLAIN, Sweep, local
@@ -22,8 +23,10 @@ from ravine.types import State
 if TYPE_CHECKING:
     from ravine.engines.kernel import KernelStep
 
-Engine: TypeAlias = Literal["auto", "kernel", "eager"]
-ENGINES: tuple[Engine, ...] = ("auto", "kernel", "eager")
+Engine: TypeAlias = Literal["auto", "kernel", "compile", "eager"]
+ENGINES: tuple[Engine, ...] = ("auto", "kernel", "compile", "eager")
+DEVICES = ("cpu", "cuda")
+Where: TypeAlias = tuple[Form, str]  # a form of rule, and the kind of device
 READ = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 MANY = 1 << 16  # entries; below, torch starts sooner than a table is written
 
@@ -39,50 +42,59 @@ class Item:
     t: int
     facts: State
     track: bool = False  # autograd records the step
+    kept: torch.dtype | None = None  # the type of the slots, where it is not the one that the rule computes in
+    number: int = 0  # of the tensor among all of the optimizer's
 
 
 class Stepper:
     """Takes steps, each with the fastest engine that may and can; all give the same numbers up to rounding."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self._kernels: dict[Form, KernelStep | None] = {}  # None: no kernel can be made of this rule here
+        self.engine: Engine = engine
+        self._kernels: dict[Where, KernelStep | None] = {}  # None: no kernel can be made of this rule there
+        self._told: set[str] = set()
 
     def advance(self, items: Sequence[Item]) -> list[tuple[Sweep, list[int]]]:
         """Change weights and state of every item; "kernel" raises before the first change if one is not for it.
 
         The sweeps that kernels took, each with the numbers of its items.
         """
-        launches: dict[Form, list[int]] = {}
+        moment = max((item.t for item in items), default=0)
+        launches: dict[Where, list[int]] = {}
         rest: list[Item] = []
         forms: dict[int, Form] = {}
         for number, item in enumerate(items):
             form = forms.setdefault(id(item.rule), ()) or tuple(type(part) for part in chain(item.rule))
             forms[id(item.rule)] = form
-            if self.engine != "eager" and _suits(item) and self._kernel(form, item.rule) is not None:
-                launches.setdefault(form, []).append(number)
+            where = form, item.w.device.type
+            if self.engine != "eager" and _suits(item) and self._kernel(where, item.rule) is not None:
+                launches.setdefault(where, []).append(number)
             else:
                 rest.append(item)
         if rest and self.engine == "kernel":
             w = rest[0].w
             raise UserError(
                 f"engine='kernel' cannot step {name_of(rest[0].rule)} on {w.dtype} on {w.device}, layout "
-                f"{rest[0].g.layout}: it serves dense CPU tensors of floating point; use engine='auto'"
+                f"{rest[0].g.layout}: it serves dense CPU and CUDA tensors of floating point; use engine='auto'"
             )
+        if rest and self.engine == "compile" and not self._told:
+            what = f"{name_of(rest[0].rule)} on {rest[0].w.dtype} on {rest[0].w.device}, layout {rest[0].g.layout}"
+            self._tell(f"engine='compile' cannot step {what}: plain torch steps instead")
         swept: list[tuple[Sweep, list[int]]] = []
-        for form, members in launches.items():
+        for where, members in launches.items():
             group = [items[i] for i in members]
-            kernel = self._kernels[form]
+            kernel = self._kernels[where]
             assert kernel is not None
             try:
                 sweep = Sweep(kernel, group)
-                sweep.take(group)
+                sweep.take(group, moment)
                 swept.append((sweep, members))
             except (UserError, ImportError) as error:  # raised where the kernel is made, before anything changes
-                self._do_without(form, error)
+                self._do_without(where, error)
                 rest += group
         for item in rest:
-            eager.apply(item.rule, item.w, item.g, item.state, item.t, item.facts, track=item.track)
+            how: Any = {"track": item.track, "kept": item.kept, "rounding": Rounding(item.number, moment)}
+            eager.apply(item.rule, item.w, item.g, item.state, item.t, item.facts, **how)
             item.state["step"] = item.t
         return swept
 
@@ -102,32 +114,59 @@ class Stepper:
         except ImportError:
             return eager.norms(gradients)
 
-    def _kernel(self, form: Form, rule: Rule) -> KernelStep | None:
-        """The kernel of that form of rule; None where there is none."""
-        if form not in self._kernels:
-            self._kernels[form] = None
+    def _kernel(self, where: Where, rule: Rule) -> KernelStep | None:
+        """The kernel of that form of rule on that device; None where there is none."""
+        if where not in self._kernels:
+            self._kernels[where] = None
+            form, device = where
             if all(part.scope != "tensor" for part in form):
                 try:
-                    from ravine.engines.kernel import KernelStep, serves
+                    from ravine.engines.kernel import serves
 
-                    self._kernels[form] = KernelStep(rule) if serves(rule) else None
+                    if serves(rule):
+                        self._kernels[where] = kernel_for(self.engine, device)(rule)
                 except ImportError as error:
-                    self._do_without(form, error)
-        return self._kernels[form]
+                    self._do_without(where, error)
+        return self._kernels[where]
 
-    def _do_without(self, form: Form, error: Exception) -> None:
-        """Plain torch takes this rule's steps from now on; a machine without a compiler is worth one warning."""
-        self._kernels[form] = None
+    def _do_without(self, where: Where, error: Exception) -> None:
+        """Plain torch takes this rule's steps there from now on; a machine without a compiler is worth one warning."""
+        self._kernels[where] = None
+        needed = "Numba" if where[1] == "cpu" else "Triton (the extra 'gpu')"
+        if self.engine == "kernel" and isinstance(error, ImportError):
+            raise UserError(f"engine='kernel' needs {needed}: {error}; install it or use engine='auto'") from error
         if self.engine == "kernel":
             raise error
         if isinstance(error, ImportError):
-            warnings.warn(f"kernels need Numba ({error}): plain torch steps instead", RuntimeWarning, stacklevel=2)
+            self._tell(f"kernels need {needed} ({error}): plain torch steps instead")
+        elif self.engine == "compile":
+            self._tell(f"{error}; plain torch steps instead")
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+def kernel_for(engine: Engine, device: str) -> type[KernelStep]:
+    """The class whose objects step tensors on that kind of device."""
+    if engine == "compile":
+        from ravine.engines.compiled import CompiledStep
+
+        return CompiledStep
+    if device == "cuda":
+        from ravine.engines.gpu import TritonStep
+
+        return TritonStep
+    from ravine.engines.kernel import KernelStep
+
+    return KernelStep
 
 
 def _suits(item: Item) -> bool:
     """Whether a kernel can read and write this tensor where it lies."""
     w, g = item.w, item.g
-    if item.track or g.layout is not torch.strided or w.device.type != "cpu":
+    if item.track or g.layout is not torch.strided or w.device.type not in DEVICES:
         return False
     if type(w) not in PLAIN or type(g) not in PLAIN:
         placed = getattr(w, "placements", None)
