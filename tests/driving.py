@@ -138,4 +138,4 @@ def code_names(rule: type[Rule]) -> str:
     """The name as an identifier: "adam/eps-inside" -> "adam_eps_inside", ClipNorm -> "clip_norm"."""
     if issubclass(rule, Combinator):
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in rule.__name__).lstrip("_")
-    return "_".join(word for word in (rule.family, *rule.dialect.split("-")) if word)
+    return "_".join(word for word in (*rule.family.split("-"), *rule.dialect.split("-")) if word)

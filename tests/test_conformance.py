@@ -183,12 +183,12 @@ def test_descends_a_quadratic_with_its_defaults(name: str, rule: type[Rule]) -> 
     curvature = torch.tensor([0.3, 1.0], dtype=torch.float64)
     weights = [torch.ones(2, dtype=torch.float64)]
     states = starts(made := rule(), weights)
-    for t in range(1, 5001):
+    for t in range(1, 10_001):
         updates, states = step(made, lambda _, points: [curvature * points[0]], weights, states, t)
         weights = [weights[0] + updates[0]]
         if (curvature * weights[0] ** 2).sum() < 0.1 * curvature.sum():
             return
-    pytest.fail(f"after 5,000 steps at {weights[0].tolist()}")
+    pytest.fail(f"after 10,000 steps at {weights[0].tolist()}")
 
 
 @every_rule

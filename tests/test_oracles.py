@@ -18,7 +18,7 @@ SHAPES: list[tuple[int, ...]] = [(7,), (2, 3), ()]
 
 def oracle_of(rule: type[Rule]) -> Any:
     """The function of that name in tests/oracles/<family>.py; its absence fails the test."""
-    module = "combine" if issubclass(rule, Combinator) else rule.family
+    module = "combine" if issubclass(rule, Combinator) else rule.family.replace("-", "_")
     return getattr(importlib.import_module(f"tests.oracles.{module}"), code_names(rule))
 
 

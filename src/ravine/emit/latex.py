@@ -124,6 +124,10 @@ class _Printer:
             return rf"\begin{{cases}} {args[1]} & {args[0]} \\ {args[2]} & \text{{otherwise}} \end{{cases}}"
         if kind == "abs":
             return rf"\left|{args[0]}\right|"
+        if kind == "mod":
+            return rf"{args[0]} \bmod {args[1]}"
+        if kind == "log":
+            return rf"\ln{bracketed(args[0])}"
         if kind == "sqrt":
             return rf"\sqrt{{{args[0]}}}"
         if kind == "row_norm":

@@ -95,6 +95,9 @@ class Symbol:
     def __rpow__(self, other: Number) -> Symbol:
         return self._op("pow", other, self)
 
+    def __mod__(self, other: Number) -> Symbol:
+        return self._op("mod", self, other)
+
     def __gt__(self, other: Number) -> Symbol:
         return self._op("gt", self, other)
 
@@ -124,6 +127,10 @@ class Symbol:
     def sign(self) -> Symbol:
         """-1, 0 or 1."""
         return self._op("sign", self)
+
+    def log(self) -> Symbol:
+        """Natural logarithm."""
+        return self._op("log", self)
 
     def maximum(self, other: Number) -> Symbol:
         """The larger of two; rules.math hands them over swapped."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from ravine.emit.symbol import Graph, Op, Symbol
 from ravine.errors import UserError
-from ravine.rules.math import absolute, maximum, row_norm, sign, sqrt, where
+from ravine.rules.math import absolute, log, maximum, row_norm, sign, sqrt, where
 from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, with_values
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -20,11 +20,13 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "sub": operator.sub,
     "mul": operator.mul,
     "div": operator.truediv,
+    "mod": operator.mod,
     "pow": operator.pow,
     "neg": operator.neg,
     "abs": absolute,
     "sqrt": sqrt,
     "sign": sign,
+    "log": log,
     "max": maximum,
     "row_norm": lambda x: row_norm(x, None),
     "where": where,

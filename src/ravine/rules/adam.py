@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from ravine.rules.math import absolute, debias, maximum, mix, sqrt
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon, step_size
+from ravine.rules.scaled import epsilon, shrinking, step_size
 from ravine.types import Array, Scalar, State
 
 
@@ -146,9 +146,7 @@ class AdamPrinted(Moments):
 @dataclass(frozen=True)
 class _Decaying(Moments, ABC):
     family = "adamw"
-    weight_decay: Scalar = hyper(
-        1e-2, "[0, inf)", "pull of the weights towards zero", symbol=r"\lambda", search="log 1e-4 1e0"
-    )
+    weight_decay: Scalar = shrinking(1e-2)
 
     def adam(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         """Adam's own update."""

@@ -20,8 +20,15 @@ def absolute(x: Array) -> Array:
 
 
 def sign(x: Array) -> Array:
-    """-1, 0 or 1."""
-    return (x > 0) - (x < 0) if isinstance(x, int | float) else x.sign()
+    """-1, 0 or 1; NaN stays NaN."""
+    if isinstance(x, int | float):
+        return x if math.isnan(x) else (x > 0) - (x < 0)
+    return x.sign().where(x == x, x) if isinstance(x, torch.Tensor) else x.sign()  # torch's of NaN is 0
+
+
+def log(x: Scalar) -> Scalar:
+    """Natural logarithm of a hyperparameter above 0."""
+    return math.log(x) if isinstance(x, int | float) else x.log()
 
 
 def maximum(x: Array, y: Array) -> Array:

@@ -73,6 +73,10 @@ class Rule(ABC):
         """Where the gradient is taken, for a rule that needs "gradient_ahead"."""
         return w
 
+    def readout(self, s: State, w: Array) -> Array:
+        """Where the model is evaluated, for a rule whose answer is not the point that it trains at."""
+        return w
+
 
 Change: TypeAlias = Literal["gradient", "update", "weights", "nothing"]
 AFTER: Mapping[Change, int] = {"update": 1, "weights": 2, "nothing": 3}  # the later it acts, the further outside
@@ -91,6 +95,10 @@ class Combinator(Rule):
     def ahead(self, s: State, w: Array) -> Array:
         """Where the rule inside wants the gradient."""
         return self.rule.ahead(s, w)
+
+    def readout(self, s: State, w: Array) -> Array:
+        """Where the rule inside is evaluated."""
+        return self.rule.readout(s, w)
 
 
 def chain(rule: Rule) -> Iterator[Rule]:
@@ -114,6 +122,12 @@ def scalars_of(rule: Rule) -> dict[str, float]:
 def needs_of(rule: Rule) -> frozenset[Need]:
     """Every fact that the engine must supply."""
     return frozenset[Need]().union(*(part.needs for part in chain(rule)))
+
+
+def reads_elsewhere(rule: Rule) -> bool:
+    """Whether the model is evaluated elsewhere than at the weights."""
+    *_, equation = chain(rule)
+    return type(equation).readout is not Rule.readout
 
 
 def hypers(rule: Rule | type[Rule]) -> dict[str, Hyper]:
