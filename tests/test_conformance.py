@@ -198,6 +198,13 @@ def test_lookahead_of_a_rule_that_declares_none_is_the_weights(name: str, rule: 
     assert moved == ("gradient_ahead" in rule.needs)
 
 
+@every_rule
+def test_before_the_first_step_a_rule_is_evaluated_at_the_weights(name: str, rule: type[Rule]) -> None:
+    w = normal(name, 3)
+    for made in (rule(), varied(rule, 0.5)):
+        torch.testing.assert_close(made.readout(starts(made, [w])[0], w), w, rtol=1e-15, atol=0.0)
+
+
 @every_class
 def test_hyperparameters_are_complete_data(rule: type[Rule]) -> None:
     for field, declared in hypers(rule).items():

@@ -10,7 +10,7 @@ from torch.func import functional_call, vmap
 
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import noise_key
-from ravine.engines.updates import Group, aheads, grouped
+from ravine.engines.updates import Group, aheads, grouped, readouts
 from ravine.problems.problem import Part
 from ravine.types import Loss
 
@@ -26,6 +26,7 @@ class Lanes:
         self.together = len(lanes) > 1 if together is None else together
         self.module = model.mapped if self.together else model.module
         self.step_count = lanes[0].step
+        self.time = 0.0  # of the last step, for schedules of what says where a lane is evaluated
         self.groups: list[Group] = grouped(lanes, model)
         self.rows = [row for group in self.groups for row in group.members]  # place here -> place as given
         self.back = torch.tensor(self.rows).argsort()
@@ -46,6 +47,7 @@ class Lanes:
         is that of the schedules. Returns the loss of each lane before the step, [K].
         """
         self.step_count += 1
+        self.time = time
         self.module.train()
         point = aheads(self.groups, self.weights, time)
         leaves = {n: v.detach().requires_grad_() for n, v in self._views(point).items()}
@@ -61,7 +63,7 @@ class Lanes:
     def predict(self, x: Tensor) -> Tensor:
         """The outputs of every lane in evaluation mode: [K, n, ...]."""
         self.module.eval()
-        views = self._views(self.weights)
+        views = self._views(readouts(self.groups, self.weights, self.time))
         if not self.together:
             return self._call(views, self._single(self.buffers), x).unsqueeze(0)
         return vmap(self._call, in_dims=(0, 0, None))(views, self.buffers, x)[self.back]
@@ -80,11 +82,12 @@ class Lanes:
         return [found[row] for row in range(len(self))]
 
     def snapshot(self, row: int) -> Lane:
-        """One lane's weights and buffers as they are now, without its rule's state: to look at, not to go on from."""
+        """One lane's weights, where it is evaluated, and buffers, without state: to look at, not to go on from."""
         at = int(self.back[row])
+        weights = readouts(self.groups, self.weights, self.time)[at].clone()
         buffers = {n: b[at].clone() for n, b in self.buffers.items()}
         rule, schedules, *_ = next(g for g in self.groups if g.start <= at < g.end).member(0)
-        return Lane(rule, schedules, self.lane_seeds[at], self.weights[at].clone(), buffers, {}, {}, self.step_count)
+        return Lane(rule, schedules, self.lane_seeds[at], weights, buffers, {}, {}, self.step_count)
 
     def _views(self, weights: Tensor) -> dict[str, Tensor]:
         return self.model.views(weights if self.together else weights[0])

@@ -13,7 +13,7 @@ from torch import Tensor
 from ravine.engines.column import Column
 from ravine.engines.kernel import KernelStep, serves
 from ravine.engines.lane import Lane, Model
-from ravine.rules.rule import Rule, chain, filled, needs_of, scalars_of, slots_of, values
+from ravine.rules.rule import Rule, chain, filled, needs_of, reads_elsewhere, scalars_of, slots_of, values
 from ravine.schedules import Schedule
 from ravine.types import State
 
@@ -71,6 +71,10 @@ class Group:
     def ahead(self, weights: Tensor, time: float) -> Tensor:
         """Where these lanes take their gradient, [k, P]."""
         return self._rule(time).ahead({**self.slots, **self._columns()}, weights[self.start : self.end])
+
+    def readout(self, weights: Tensor, time: float) -> Tensor:
+        """Where these lanes are evaluated, [k, P]."""
+        return self._rule(time).readout({**self.slots, **self._columns()}, weights[self.start : self.end])
 
     def update(self, weights: Tensor, gradients: Sequence[Tensor], step: int, time: float) -> None:
         """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter."""
@@ -143,4 +147,15 @@ def aheads(groups: Sequence[Group], weights: Tensor, time: float) -> Tensor:
     for group in groups:
         if "gradient_ahead" in group.needs:
             point[group.start : group.end] = group.ahead(weights, time)
+    return point
+
+
+def readouts(groups: Sequence[Group], weights: Tensor, time: float) -> Tensor:
+    """The weights [K, P] at which each lane is evaluated; a copy only where a rule reads them elsewhere."""
+    if not any(reads_elsewhere(group.rule) for group in groups):
+        return weights
+    point = weights.clone()
+    for group in groups:
+        if reads_elsewhere(group.rule):
+            point[group.start : group.end] = group.readout(weights, time)
     return point
