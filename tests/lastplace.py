@@ -48,7 +48,13 @@ def _apply(kind: str, args: list[tuple[Wide, Wide]]) -> tuple[Wide, Wide]:
         return np.sign(x), abs(np.sign(x))
     if kind == "row_norm":
         return _row_norm(x), _row_norm(size)
+    if kind == "row_mean":
+        return _row_mean(x), _row_mean(size)
     return {"neg": -x, "abs": abs(x)}[kind], size
+
+
+def _row_mean(x: Wide) -> Wide:
+    return x.mean(axis=tuple(range(1, x.ndim)), keepdims=True) if x.ndim > 1 and x.size else np.longdouble(0)
 
 
 def _chosen(condition: tuple[Wide, Wide], *pair: tuple[Wide, Wide]) -> tuple[Wide, Wide]:

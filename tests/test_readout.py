@@ -35,7 +35,7 @@ def walked(name: str, dtype: torch.dtype = torch.float64, **options: Any) -> tup
 
 
 def schedule_free(lr: float, beta: float) -> tuple[Any, Any]:
-    """x and y of Schedule-Free SGD, each of the three sequences kept."""
+    """The x and y of Schedule-Free SGD, each of the three sequences kept."""
     x = z = y = np.array([1.0, -2.0, 0.5])
     for t, g in enumerate(gradients().numpy(), start=1):
         z = z - lr * g

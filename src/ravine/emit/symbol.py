@@ -14,7 +14,8 @@ Number: TypeAlias = "int | float | Symbol"
 class Op:
     """One operation on earlier ones, or a leaf.
 
-    Leaves are "number", "hyper", "scalar", "need", "slot" (these by name), "g", "w" and "t".
+    Leaves are "number", "hyper", "scalar", "need", "array" (a need of w's shape), "slot" (these by name), "g", "w"
+    and "t".
     """
 
     kind: str
@@ -33,7 +34,7 @@ class Graph:
 
     def leaf(self, kind: str, name: str = "", number: float = 0.0) -> Symbol:
         """A symbol that depends on nothing."""
-        return self._add(Op(kind, (), name, number, kind not in ("g", "w", "slot")))
+        return self._add(Op(kind, (), name, number, kind not in ("g", "w", "slot", "array")))
 
     def apply(self, kind: str, *operands: Number) -> Symbol:
         """The symbol of an operation on symbols and numbers."""
@@ -147,6 +148,10 @@ class Symbol:
     def row_norm(self) -> Symbol:
         """The norm of the row that the entry belongs to."""
         return self._op("row_norm", self)
+
+    def row_mean(self) -> Symbol:
+        """The mean of the row that the entry belongs to."""
+        return self._op("row_mean", self)
 
     def clone(self) -> Symbol:
         """Itself: a symbol is never changed in place."""

@@ -10,7 +10,7 @@ from torch.func import functional_call, vmap
 
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import noise_key
-from ravine.engines.updates import Group, aheads, grouped, readouts
+from ravine.engines.updates import Group, aheads, climbed, climbs, grouped, readouts
 from ravine.problems.problem import Part
 from ravine.types import Loss
 
@@ -49,15 +49,23 @@ class Lanes:
         self.step_count += 1
         self.time = time
         self.module.train()
-        point = aheads(self.groups, self.weights, time)
-        leaves = {n: v.detach().requires_grad_() for n, v in self._views(point).items()}
         self._set_noise()
-        losses = self._losses(leaves, *self._batch(part, index))
-        grads = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
-        stacked = grads if self.together else [g.unsqueeze(0) for g in grads]
+        batch = self._batch(part, index)
+        losses, stacked = self._gradients(aheads(self.groups, self.weights, time), batch)
+        if climbs(self.groups):
+            buffers = {n: b.clone() for n, b in self.buffers.items()}  # running statistics are those of the first pass
+            _, stacked = self._gradients(climbed(self.groups, self.weights, stacked, time), batch)
+            self.buffers = buffers
         for group in self.groups:
             group.update(self.weights, stacked, self.step_count, time)
         return losses.detach()[self.back]
+
+    def _gradients(self, point: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """The losses [K] at the weights ``point`` [K, P], and the gradients, [K, *shape] for each parameter."""
+        leaves = {n: v.detach().requires_grad_() for n, v in self._views(point).items()}
+        losses = self._losses(leaves, *batch)
+        grads = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        return losses, grads if self.together else [g.unsqueeze(0) for g in grads]
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:

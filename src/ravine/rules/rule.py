@@ -15,7 +15,8 @@ from ravine.errors import UserError, unknown
 from ravine.rules.interval import Interval, Search
 from ravine.types import Array, Scalar, Scope, State, Values
 
-Need: TypeAlias = Literal["norm", "global_norm", "gradient_ahead"]
+Need: TypeAlias = Literal["norm", "global_norm", "gradient_ahead", "first_gradient", "noise"]
+ARRAYS: frozenset[Need] = frozenset({"first_gradient", "noise"})  # facts of the gradient's shape, not one number
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,15 @@ class Rule(ABC):
         return w
 
 
-Change: TypeAlias = Literal["gradient", "update", "weights", "nothing"]
+Change: TypeAlias = Literal["gradient", "point", "update", "weights", "nothing"]
 AFTER: Mapping[Change, int] = {"update": 1, "weights": 2, "nothing": 3}  # the later it acts, the further outside
 
 
 class Combinator(Rule):
-    """A rule made of a rule: changes its gradient, its update, or the weights that come of it, or only watches them."""
+    """A rule made of a rule: changes its gradient, the point where that is taken, its update, or the weights after it.
+
+    One that changes nothing only watches.
+    """
 
     changes: ClassVar[Change] = "gradient"
     rule: Rule
@@ -173,9 +177,11 @@ def check(rule: Rule) -> Rule:
         if changer and part.needs & {"norm", "global_norm"}:
             why = f"would clip by the norm from before {changer}: put {owner} outside"
             raise UserError(f"{owner} inside {changer} {why}")
+        if changer and "first_gradient" in part.needs:
+            raise UserError(f"{owner} inside {changer} would climb by the gradient from before it: put {owner} outside")
         if isinstance(part, Combinator) and part.changes == "gradient":
             changer = owner
-        elif isinstance(part, Combinator):
+        elif isinstance(part, Combinator) and part.changes != "point":
             if later and AFTER[later.changes] < AFTER[part.changes]:
                 why = f"would miss what {type(later).__name__} does to the weights: put {owner} outside"
                 raise UserError(f"{owner} inside {type(later).__name__} {why}")
