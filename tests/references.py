@@ -44,7 +44,9 @@ def _schedule_free(kind: Any, **options: Any) -> Maker:
     return make
 
 
-vars(heavyball.utils)["compile_mode"] = None  # its steps are compiled otherwise, for seconds and more
+settings: Any = heavyball.utils
+settings.compile_mode = None  # its steps are compiled otherwise, for seconds and more
+whole: Any = None  # no bound
 
 BETAS = (0.8, 0.95)
 SIGN = [
@@ -70,7 +72,7 @@ MOMENTS = [
     ),
     Reference(
         "adopt",
-        lambda w: po.ADOPT(w, lr=0.05, betas=BETAS, clip_lambda=None),
+        lambda w: po.ADOPT(w, lr=0.05, betas=BETAS, clip_lambda=whole),
         {"lr": 0.05, "betas": BETAS},
         {"adopt/clipped": 2},
     ),
