@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from ravine.rules.adam import Moments
-from ravine.rules.math import debias, maximum, minimum, mix, sign, sqrt, where
+from ravine.rules.math import maximum, minimum, mix, sign, sqrt, where
 from ravine.rules.rule import hyper
 from ravine.rules.scaled import epsilon, step_size
 from ravine.types import Array, Scalar, State
@@ -61,7 +61,7 @@ class YogiCorrected(_Additive):
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         m, v = self.moments(g, s)
-        return -self.lr * debias(m, self.beta1, t) / (sqrt(debias(v, self.beta2, t)) + self.eps), {"m": m, "v": v}
+        return self.stepped(m, v, t), {"m": m, "v": v}
 
 
 @final
@@ -82,7 +82,7 @@ class AdaBelief(Moments):
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         m = mix(s["m"], g, self.beta1)
         v = mix(s["v"], (g - m) * (g - m), self.beta2) + self.eps
-        return -self.lr * debias(m, self.beta1, t) / (sqrt(debias(v, self.beta2, t)) + self.eps), {"m": m, "v": v}
+        return self.stepped(m, v, t), {"m": m, "v": v}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class _Lagged(Moments, ABC):
         v = where(t > 1, s["v"], g * g)
         return g / maximum(sqrt(v), self.eps), v
 
-    def stepped(self, d: Array, v: Array, g: Array, s: State, t: Scalar) -> tuple[Array, State]:
+    def averaged(self, d: Array, v: Array, g: Array, s: State, t: Scalar) -> tuple[Array, State]:
         """The step along the mean of the scaled gradients d; none at the first, which only begins the mean square."""
         m = where(t > 1, mix(s["m"], d, self.beta1), s["m"])
         return -self.lr * m, {"m": m, "v": mix(v, g * g, self.beta2)}
@@ -117,7 +117,7 @@ class ADOPT(_Lagged):
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         d, v = self.scaled(g, s, t)
-        return self.stepped(d, v, g, s, t)
+        return self.averaged(d, v, g, s, t)
 
 
 @final
@@ -136,4 +136,4 @@ class ADOPTClipped(_Lagged):
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         d, v = self.scaled(g, s, t)
         limit = (t - 1) ** 0.25
-        return self.stepped(minimum(maximum(d, -limit), limit), v, g, s, t)
+        return self.averaged(minimum(maximum(d, -limit), limit), v, g, s, t)
