@@ -24,7 +24,7 @@ def clash(outer: Any, rule: Rule) -> bool:
 
 
 RULES: list[Rule] = [rule() for rule in catalogue().values()]
-EVERY_RULE = [*RULES, *(outer(rule) for outer in COMBINATORS for rule in RULES[::7] if not clash(outer, rule))]
+EVERY_RULE = [*RULES, *(outer(rule) for outer in COMBINATORS for rule in RULES[::11] if not clash(outer, rule))]
 
 
 def label(rule: Rule) -> str:

@@ -73,6 +73,9 @@ class Column:
     def __rtruediv__(self, other: Any) -> Any:
         return self._with(other, lambda a, b: b / a)
 
+    def __mod__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a % b)
+
     def __rmod__(self, other: Any) -> Any:
         return self._with(other, lambda a, b: b % a)
 
