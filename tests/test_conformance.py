@@ -164,17 +164,17 @@ def test_zero_gradient_from_zero_state_moves_nothing_but_a_decay(name: str, rule
         assert bool((shrunk.abs() <= torch.tensor([1.0, 1.0, 2.0])).all()), "a decay only shrinks"
 
 
-@pytest.mark.parametrize("size", [1e4, 1e-20])
 @every_rule
-def test_a_constant_gradient_stays_finite(name: str, rule: type[Rule], size: float) -> None:
-    slope = constant(torch.tensor([size, -size]))
-    weights = [torch.tensor([0.5, -0.5])]
-    states = starts(made := rule(), weights)
-    for t in range(1, 1501):
-        updates, states = step(made, slope, weights, states, t)
-        weights = [weights[0] + updates[0]]
-    assert bool(torch.isfinite(weights[0]).all())
-    assert all(bool(torch.isfinite(x).all()) for x in tensors_of(states[0]).values())
+def test_a_constant_gradient_stays_finite(name: str, rule: type[Rule]) -> None:
+    large, small = [1e4, -1e4], [1e-20, -1e-20]
+    for numbers in [large + small] if rule.scope == "entry" else [large, small]:  # entries that do not meet run at once
+        weights = [torch.tensor([0.5, -0.5]).repeat(len(numbers) // 2)]
+        states = starts(made := rule(), weights)
+        for t in range(1, 1501):
+            updates, states = step(made, constant(torch.tensor(numbers)), weights, states, t)
+            weights = [weights[0] + updates[0]]
+        assert bool(torch.isfinite(weights[0]).all())
+        assert all(bool(torch.isfinite(x).all()) for x in tensors_of(states[0]).values())
 
 
 @every_rule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -10,20 +10,13 @@ from torch import Tensor, nn
 
 from ravine import optim
 from ravine.rules.rule import catalogue, name_of
-
-if TYPE_CHECKING:
-    from tests.references import Reference
-
-for needed in ("heavyball", "pytorch_optimizer", "schedulefree"):
-    pytest.importorskip(needed, reason="needs the extra 'references'")
+from tests.references import TABLE, Reference
 
 STEPS, SHAPES = 50, [(3, 4), (5,)]
 
 
 def rows() -> list[Any]:
-    """Every row of the table, found when the extra is there."""
-    from tests.references import TABLE
-
+    """Every row of the table."""
     return [
         pytest.param(row, id=f"{family}-{row.ours if isinstance(row.ours, str) else type(row.ours).__name__}")
         for family, listed in TABLE.items()
