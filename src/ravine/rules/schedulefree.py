@@ -47,12 +47,13 @@ class ScheduleFreeSGD(_Interpolated):
         z <- z - lr g      q <- q + lr^2      c = lr^2 / q      x <- (1 - c) x + c z
         which for y, the weights, is      u = c (z - y) - lr (1 - beta (1 - c)) g
 
-    State: z [w], q [w^2 per g^2], the sum of squared rates. Evaluate at x: `ravine.optim.average.swapped`.
-    Reference: Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5; a constant lr makes c = 1 / t.
+    State: z [w], q [w^2 per g^2], the sum of squared rates. Evaluate at x: `ravine.optim.average.swapped`. A constant
+    lr makes c = 1 / t; while a schedule lowers lr, the authors' code goes on weighing by the largest so far.
+    Reference: Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5.
     """
 
     family = "schedule-free-sgd"
-    differs = "iterates weighted by their squared rate (the paper's section 4, its authors' code)"
+    differs = "iterates weighted by their squared rate (the paper)"
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         return self.interpolated(g, s, w)
@@ -71,7 +72,7 @@ class ScheduleFreeAdamW(_Interpolated):
     """
 
     family = "schedule-free-adamw"
-    differs = "v bias-corrected, decay at y, iterates weighted by their squared rate (the paper, its authors' code)"
+    differs = "v bias-corrected, decay at y, iterates weighted by their squared rate (the paper)"
     slots: ClassVar[tuple[str, ...]] = ("z", "v")
     lr: Scalar = step_size(2.5e-3, "2.5e-5 2.5e-1")
     beta2: Scalar = hyper(0.999, "[0, 1)", "memory of the mean square", symbol=r"\beta_2", search="log1m 0.9 0.9999")
