@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import isabstract
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ravine.rules.rule import Combinator, Hyper, Rule, catalogue, hypers, needs_of, scalars_of, with_values
+from ravine.rules.sharpness import ascent_of, footing
 from ravine.types import State
 
 Tensors: TypeAlias = list[Tensor]
@@ -23,7 +26,7 @@ NAMES = tuple(catalogue())
 
 def combinators() -> list[type[Combinator]]:
     """Every combinator that exists."""
-    return sorted(_below(Combinator), key=lambda found: found.__name__)
+    return sorted((one for one in _below(Combinator) if not isabstract(one)), key=lambda found: found.__name__)
 
 
 def _below(of: type[Combinator]) -> Iterator[type[Combinator]]:
@@ -37,9 +40,31 @@ def facts(rule: Rule, gradients: Tensors, lanes: bool = False) -> list[State]:
     squares = [(g.reshape(len(g), -1) if lanes else g.reshape(-1)).double().square().sum(-1) for g in gradients]
     total = torch.stack(squares).sum(0).sqrt()
     known = [{"norm": square.sqrt(), "global_norm": total} for square in squares]
-    return [
+    found = [
         {need: _fact(own[need], g, lanes) for need in own if need in needs_of(rule)}
         for g, own in zip(gradients, known, strict=True)
+    ]
+    noise = [{"noise": noise_like(g)} if "noise" in needs_of(rule) else {} for g in gradients]
+    return [{**numbers, **arrays} for numbers, arrays in zip(found, noise, strict=True)]
+
+
+def noise_like(g: Any) -> Any:
+    """What stands for noise here: numbers of the gradient's shape that an oracle and a lane alone can make too."""
+    return (3 * g).sin() if isinstance(g, Tensor) else np.sin(3 * g)
+
+
+def aheads(rule: Rule, slope: Slope, weights: Tensors, states: list[State], t: int, lanes: bool = False) -> Tensors:
+    """Where the rule takes its gradient; one that climbs first is told the gradient from where it starts."""
+    part = ascent_of(rule)
+    if part is None:
+        return [rule.ahead(s, w) for s, w in zip(states, weights, strict=True)]
+    firsts = slope(t, [footing(rule).ahead(s, w) for s, w in zip(states, weights, strict=True)])
+    climbed = [part.climbed(g, w) for g, w in zip(firsts, weights, strict=True)]
+    squares = [(x.reshape(len(x), -1) if lanes else x.reshape(-1)).double().square().sum(-1) for x in climbed]
+    total = torch.stack(squares).sum(0).sqrt()
+    return [
+        rule.ahead({**s, "first_gradient": g, "first_norm": _fact(total, g, lanes)}, w)
+        for s, g, w in zip(states, firsts, weights, strict=True)
     ]
 
 
@@ -56,7 +81,7 @@ def step(
     rule: Rule, slope: Slope, weights: Tensors, states: list[State], t: int, lanes: bool = False
 ) -> tuple[Tensors, list[State]]:
     """One step: the updates and the new states."""
-    gradients = slope(t, [rule.ahead(s, w) for s, w in zip(states, weights, strict=True)])
+    gradients = slope(t, aheads(rule, slope, weights, states, t, lanes))
     known = facts(rule, gradients, lanes)
     both = [
         rule.update(g, {**s, **fact}, w, t) for g, s, fact, w in zip(gradients, states, known, weights, strict=True)
@@ -137,5 +162,5 @@ def varied(rule: type[Rule], u: float) -> Rule:
 def code_names(rule: type[Rule]) -> str:
     """The name as an identifier: "adam/eps-inside" -> "adam_eps_inside", ClipNorm -> "clip_norm"."""
     if issubclass(rule, Combinator):
-        return "".join(f"_{c.lower()}" if c.isupper() else c for c in rule.__name__).lstrip("_")
-    return "_".join(word for word in (rule.family, *rule.dialect.split("-")) if word)
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", rule.__name__).lower()
+    return "_".join(word for word in (*rule.family.split("-"), *rule.dialect.split("-")) if word)

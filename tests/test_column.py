@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ravine.engines.column import Column
-from ravine.rules.math import absolute, debias, maximum, minimum, mix, sign, sqrt, where
+from ravine.rules.math import absolute, debias, log, maximum, minimum, mix, sign, sqrt, where
 
 LEFT, RIGHT = [0.9, 0.999, 2.0], [3.0, 0.25, 1e-8]
-OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
+OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.mod, operator.pow]
 every_operator = pytest.mark.parametrize("apply", OPERATORS, ids=lambda f: f.__name__)
 
 
@@ -58,11 +58,13 @@ def test_functions_of_the_equations_take_columns() -> None:
     c = Column([4.0, -9.0, np.nan])
     assert equal(sqrt(Column([4.0, 9.0])), [2.0, 3.0])
     assert equal(sqrt(c), [2.0, np.nan, np.nan])
+    assert equal(log(Column([1.0, 0.0])), [0.0, -np.inf])
     assert equal(absolute(c), [4.0, 9.0, np.nan])
     assert equal(sign(c), [1.0, -1.0, np.nan])
     assert equal(-c, [-4.0, 9.0, np.nan])
     assert equal(mix(c, 1.0, 0.5), [2.5, -4.0, np.nan])
     assert equal(debias(Column([0.1, 0.19]), Column([0.9, 0.9]), 1), np.array([0.1, 0.19]) / (1 - 0.9))
+    assert sign(torch.tensor([-2.0, 0.0, np.nan])).nan_to_num(7.0).tolist() == [-1.0, 0.0, 7.0]
     assert equal(where(True, c, 1.0), c.numbers) and where(False, c, 1.0) == 1.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import itertools
@@ -9,7 +10,7 @@ import sys
 import types
 import unittest
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -31,17 +32,24 @@ GRID: dict[str, dict[str, list[Any]]] = {
     "Adamax": {"betas": [(0.9, 0.999), (0.5, 0.9)]},
     "NAdam": {"momentum_decay": [4e-3, 0.1], "decoupled_weight_decay": [False, True]},
     "RAdam": {"betas": [(0.9, 0.999), (0.9, 0.6)], "decoupled_weight_decay": [False, True]},
+    "Rprop": {"etas": [(0.5, 1.2), (0.2, 1.7)], "step_sizes": [(1e-6, 50), (1e-3, 0.05)]},
+    "ASGD": {"lambd": [1e-4, 0.1], "alpha": [0.75, 0.5], "t0": [0, 100]},
 }
 
 
 def _grid() -> list[tuple[str, dict[str, Any]]]:
     """The defaults of every class, and every choice of its options with weight decay."""
     choices = [
-        (name, {**dict(zip(options, choice, strict=True)), "weight_decay": 0.1})
+        (name, {**dict(zip(options, choice, strict=True)), **_decay(name)})
         for name, options in GRID.items()
         for choice in itertools.product(*options.values())
     ]
     return [*((name, {}) for name in GRID), *choices]
+
+
+def _decay(name: str) -> dict[str, float]:
+    """A weight decay, where torch has one."""
+    return {"weight_decay": 0.1} if "weight_decay" in inspect.signature(getattr(torch.optim, name)).parameters else {}
 
 
 def _allowed(name: str, options: dict[str, Any]) -> bool:
@@ -52,13 +60,24 @@ def _allowed(name: str, options: dict[str, Any]) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def in_double() -> Generator[None]:
+    """float64 by default: torch keeps NAdam's product of momenta and ASGD's rate in the default type."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def _walk(kind: Any, options: dict[str, Any], gradients: Tensor) -> Tensor:
     """The weights after one step per row of the gradients."""
     w = nn.Parameter(torch.linspace(-1, 1, gradients.shape[1], dtype=gradients.dtype))
-    optimizer = kind([w], **options)
-    for g in gradients:
-        w.grad = g
-        optimizer.step()
+    with in_double():
+        optimizer = kind([w], **options)
+        for g in gradients:
+            w.grad = g
+            optimizer.step()
     return w.detach()
 
 
@@ -111,20 +130,12 @@ def _curve(kind: Any, options: dict[str, Any]) -> Tensor:
     return torch.stack(losses)
 
 
-@pytest.fixture
-def double() -> Iterator[None]:
-    """float64 everywhere: torch's NAdam keeps its product of momenta in the default type."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_trains_along_the_same_loss_curve(name: str) -> None:
     # A tenth of the default rate: at the default some bounce at the end, where rounding alone grows 1e13-fold
     rate = inspect.signature(getattr(torch.optim, name)).parameters["lr"].default / 10
-    ours, theirs = (_curve(getattr(home, name), {"lr": rate}) for home in (ravine.optim, torch.optim))
+    with in_double():
+        ours, theirs = (_curve(getattr(home, name), {"lr": rate}) for home in (ravine.optim, torch.optim))
     assert float(((ours - theirs) / theirs).abs().max()) < 1e-5
 
 
@@ -183,7 +194,7 @@ def test_complex_parameters_equal_torch(name: str, dtype: torch.dtype) -> None:
     for home in (ravine.optim, torch.optim):
         generator = torch.Generator().manual_seed(3)
         w = nn.Parameter(torch.randn(4, 3, dtype=dtype, generator=generator))
-        optimizer = getattr(home, name)([w], weight_decay=0.1)
+        optimizer = getattr(home, name)([w], **_decay(name))
         for _ in range(20):
             w.grad = torch.randn(4, 3, dtype=dtype, generator=generator)
             optimizer.step()

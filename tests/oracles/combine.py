@@ -1,9 +1,10 @@
-"""Oracles of what wraps a rule: clipping, weight decay, constraints and averages, with the rule's own step given."""
+"""Oracles of what wraps a rule: clipping, decay, noise, constraints, averages, climbs; the rule's own step is given."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from tests.driving import noise_like
 from tests.oracles.loop import Inner, Memory, Number, Settings, Slope, Vectors
 
 
@@ -97,3 +98,75 @@ def averaged(inner: Inner, slope: Slope, weights: Vectors, h: Settings, memory: 
     old = memory.get("average", weights)
     memory["average"] = [h["ema"] * a + (1 - h["ema"]) * w for a, w in zip(old, new, strict=True)]
     return new
+
+
+def cautious(inner: Inner, slope: Slope, weights: Vectors, h: Settings) -> Vectors:
+    """Liang et al. 2024, algorithm 1: u times 1[u g > 0] d / (nnz + xi), u being what is taken from the weights."""
+    seen: Vectors = []
+
+    def noting(points: Vectors) -> Vectors:
+        seen[:] = slope(points)
+        return [g.copy() for g in seen]
+
+    new = inner(noting, weights)
+    for after, w, g in zip(new, weights, seen, strict=True):
+        taken = w - after
+        agrees = [i for i in range(len(w)) if taken[i] * g[i] > 0]
+        for i in range(len(w)):
+            after[i] = w[i] - taken[i] * len(w) / (len(agrees) + h["xi"]) if i in agrees else w[i]
+    return new
+
+
+def centralized(inner: Inner, slope: Slope, weights: Vectors, h: Settings, shapes: list[tuple[int, ...]]) -> Vectors:
+    """Yong et al. 2020, equation 1: from each column of the gradient of a weight matrix its mean is taken."""
+
+    def centred(points: Vectors) -> Vectors:
+        gradients = slope(points)
+        for g, shape in zip(gradients, shapes, strict=True):
+            units = shape[0] if len(shape) > 1 else 0
+            for unit in range(units):
+                part = slice(unit * (len(g) // units), (unit + 1) * (len(g) // units))
+                g[part] = g[part] - sum(g[part]) / len(g[part])
+        return gradients
+
+    return inner(centred, weights)
+
+
+def gradient_noise(inner: Inner, slope: Slope, weights: Vectors, h: Settings, t: int) -> Vectors:
+    """Neelakantan et al. 2015: N(0, sigma^2) with sigma^2 = eta / (1 + t)^gamma, t from 0; see driving for N."""
+    deviation = np.sqrt(h["noise_variance"]) / np.longdouble(t) ** (h["fading"] / 2)
+    return inner(lambda points: [g + deviation * noise_like(g) for g in slope(points)], weights)
+
+
+def lookahead(inner: Inner, slope: Slope, weights: Vectors, h: Settings, memory: Memory, t: int) -> Vectors:
+    """Zhang et al. 2019, algorithm 1: after k inner steps phi += alpha (theta - phi), and theta starts at phi."""
+    slow = memory.setdefault("slow", weights)
+    new = inner(slope, weights)
+    if t // h["k"] > (t - 1) // h["k"]:
+        memory["slow"] = [phi + h["share"] * (w - phi) for phi, w in zip(slow, new, strict=True)]
+        return [phi.copy() for phi in memory["slow"]]
+    return new
+
+
+def sam(inner: Inner, slope: Slope, weights: Vectors, h: Settings) -> Vectors:
+    """Foret et al. 2021, equation 2 with p = 2: the gradient at w + rho g / |g|."""
+
+    def uphill(points: Vectors) -> Vectors:
+        first = slope(points)
+        size = np.sqrt(sum(entry * entry for g in first for entry in g))
+        return slope([w + h["rho"] * g / (size + np.longdouble(1e-12)) for w, g in zip(points, first, strict=True)])
+
+    return inner(uphill, weights)
+
+
+def asam(inner: Inner, slope: Slope, weights: Vectors, h: Settings) -> Vectors:
+    """Kwon et al. 2021, equation 4: epsilon = rho T^2 g / |T g|, T the diagonal |w| + eta."""
+
+    def uphill(points: Vectors) -> Vectors:
+        first = slope(points)
+        scale = [abs(w) + h["eta"] for w in weights]
+        size = np.sqrt(sum(entry * entry for g, s in zip(first, scale, strict=True) for entry in g * s))
+        moved = zip(points, first, scale, strict=True)
+        return slope([w + h["rho"] * s * s * g / (size + np.longdouble(1e-12)) for w, g, s in moved])
+
+    return inner(uphill, weights)

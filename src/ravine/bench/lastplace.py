@@ -22,6 +22,8 @@ def exactly(program: Program, inputs: dict[str, Any]) -> list[tuple[Wide, Wide]]
         elif not op.args:
             value = inputs[op.name or op.kind].numpy().astype(np.longdouble)
             results.append((value, abs(value)))
+        elif op.kind == "where":
+            results.append(_chosen(*(results[arg] for arg in op.args)))
         else:
             results.append(_apply(op.kind, [results[arg] for arg in op.args]))
     return results
@@ -39,9 +41,25 @@ def _apply(kind: str, args: list[tuple[Wide, Wide]]) -> tuple[Wide, Wide]:
         return np.sqrt(x), np.sqrt(x) * np.where(x > 0, size / np.where(x > 0, x, 1), 1)
     if kind == "max":
         return np.maximum(x, y), np.maximum(size, other)
+    if kind in ("gt", "ge", "lt", "le"):
+        holds = {"gt": x > y, "ge": x >= y, "lt": x < y, "le": x <= y}[kind]
+        return holds, holds
+    if kind == "sign":
+        return np.sign(x), abs(np.sign(x))
     if kind == "row_norm":
         return _row_norm(x), _row_norm(size)
+    if kind == "row_mean":
+        return _row_mean(x), _row_mean(size)
     return {"neg": -x, "abs": abs(x)}[kind], size
+
+
+def _row_mean(x: Wide) -> Wide:
+    return x.mean(axis=tuple(range(1, x.ndim)), keepdims=True) if x.ndim > 1 and x.size else np.longdouble(0)
+
+
+def _chosen(condition: tuple[Wide, Wide], *pair: tuple[Wide, Wide]) -> tuple[Wide, Wide]:
+    (x, size), (y, other) = pair
+    return np.where(condition[0] != 0, x, y), np.where(condition[0] != 0, size, other)
 
 
 def _row_norm(x: Wide) -> Wide:

@@ -11,16 +11,28 @@ import numpy as np
 from ravine.emit.split import Split
 from ravine.emit.trace import reach
 
-INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-CALLS = {"sqrt": "sqrt", "abs": "abs", "sign": "sign", "max": "maximum", "where": "where"}
+INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "mod": "%",
+    "pow": "**",
+    "gt": ">",
+    "ge": ">=",
+    "lt": "<",
+    "le": "<=",
+}
+CALLS = {"sqrt": "sqrt", "log": "log", "abs": "abs", "sign": "sign", "max": "maximum", "where": "where"}
 PLAIN = {float, int}
 NUMBERS: dict[str, Any] = {
     "sqrt": math.sqrt,
+    "log": math.log,
     "maximum": lambda x, y: x if x != x or x > y else y,
     "where": lambda condition, x, y: x if condition else y,
     "sign": lambda x: (x > 0) - (x < 0),
 }
-COLUMNS: dict[str, Any] = {"sqrt": np.sqrt, "maximum": np.maximum, "where": np.where, "sign": np.sign}
+COLUMNS: dict[str, Any] = {"sqrt": np.sqrt, "log": np.log, "maximum": np.maximum, "where": np.where, "sign": np.sign}
 
 
 def source(split: Split) -> str:

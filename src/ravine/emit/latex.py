@@ -25,6 +25,15 @@ def latex_of_name(name: str) -> list[str]:
     return latex(resolve(name)())
 
 
+NEEDS = {
+    "norm": r"\lVert g_t^{\text{tensor}} \rVert",
+    "global_norm": r"\lVert g_t \rVert",
+    "first_gradient": r"\nabla f(w_{t-1})",
+    "first_norm": r"\lVert \nabla f(w_{t-1}) \rVert",
+    "noise": r"\xi_t",
+}
+
+
 @dataclass
 class _Printer:
     program: Program
@@ -124,18 +133,24 @@ class _Printer:
             return rf"\begin{{cases}} {args[1]} & {args[0]} \\ {args[2]} & \text{{otherwise}} \end{{cases}}"
         if kind == "abs":
             return rf"\left|{args[0]}\right|"
+        if kind == "mod":
+            return rf"{args[0]} \bmod {args[1]}"
+        if kind == "log":
+            return rf"\ln{bracketed(args[0])}"
         if kind == "sqrt":
             return rf"\sqrt{{{args[0]}}}"
         if kind == "row_norm":
             return rf"\lVert {args[0]} \rVert_{{\text{{row}}}}"
+        if kind == "row_mean":
+            return rf"\overline{{{args[0]}}}^{{\text{{row}}}}"
         return {"max": r"\max", "sign": r"\operatorname{sign}"}[kind] + bracketed(", ".join(args))
 
     def _leaf(self, index: int) -> str:
         op = self.program.ops[index]
         if op.kind == "hyper":
             return hypers(self.program.rule)[op.name].symbol
-        if op.kind == "need":
-            return {"norm": r"\lVert g_t^{\text{tensor}} \rVert", "global_norm": r"\lVert g_t \rVert"}[op.name]
+        if op.kind in ("need", "array"):
+            return NEEDS[op.name]
         if op.kind in ("slot", "scalar"):
             return f"{letter(op.name)}_{{t-1}}"
         return {"g": "g_t", "w": "w_{t-1}", "t": "t"}[op.kind]

@@ -14,7 +14,8 @@ Number: TypeAlias = "int | float | Symbol"
 class Op:
     """One operation on earlier ones, or a leaf.
 
-    Leaves are "number", "hyper", "scalar", "need", "slot" (these by name), "g", "w" and "t".
+    Leaves are "number", "hyper", "scalar", "need", "array" (a need of w's shape), "slot" (these by name), "g", "w"
+    and "t".
     """
 
     kind: str
@@ -33,7 +34,7 @@ class Graph:
 
     def leaf(self, kind: str, name: str = "", number: float = 0.0) -> Symbol:
         """A symbol that depends on nothing."""
-        return self._add(Op(kind, (), name, number, kind not in ("g", "w", "slot")))
+        return self._add(Op(kind, (), name, number, kind not in ("g", "w", "slot", "array")))
 
     def apply(self, kind: str, *operands: Number) -> Symbol:
         """The symbol of an operation on symbols and numbers."""
@@ -95,6 +96,9 @@ class Symbol:
     def __rpow__(self, other: Number) -> Symbol:
         return self._op("pow", other, self)
 
+    def __mod__(self, other: Number) -> Symbol:
+        return self._op("mod", self, other)
+
     def __gt__(self, other: Number) -> Symbol:
         return self._op("gt", self, other)
 
@@ -125,6 +129,10 @@ class Symbol:
         """-1, 0 or 1."""
         return self._op("sign", self)
 
+    def log(self) -> Symbol:
+        """Natural logarithm."""
+        return self._op("log", self)
+
     def maximum(self, other: Number) -> Symbol:
         """The larger of two; rules.math hands them over swapped."""
         return self._op("max", other, self)
@@ -140,6 +148,10 @@ class Symbol:
     def row_norm(self) -> Symbol:
         """The norm of the row that the entry belongs to."""
         return self._op("row_norm", self)
+
+    def row_mean(self) -> Symbol:
+        """The mean of the row that the entry belongs to."""
+        return self._op("row_mean", self)
 
     def clone(self) -> Symbol:
         """Itself: a symbol is never changed in place."""

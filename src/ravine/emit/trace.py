@@ -12,21 +12,24 @@ from typing import Any
 
 from ravine.emit.symbol import Graph, Op, Symbol
 from ravine.errors import UserError
-from ravine.rules.math import absolute, maximum, row_norm, sign, sqrt, where
-from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, with_values
+from ravine.rules.math import absolute, log, maximum, row_mean, row_norm, sign, sqrt, where
+from ravine.rules.rule import ARRAYS, Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, with_values
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
     "div": operator.truediv,
+    "mod": operator.mod,
     "pow": operator.pow,
     "neg": operator.neg,
     "abs": absolute,
     "sqrt": sqrt,
     "sign": sign,
+    "log": log,
     "max": maximum,
     "row_norm": lambda x: row_norm(x, None),
+    "row_mean": lambda x: row_mean(x, None),
     "where": where,
     "gt": operator.gt,
     "ge": operator.ge,
@@ -92,7 +95,10 @@ def trace(rule: Rule) -> Program:
     slots, scalars = slots_of(rule), tuple(scalars_of(rule))
     state = {slot: graph.leaf("slot", slot) for slot in slots}
     state |= {name: graph.leaf("scalar", name) for name in scalars}
-    state |= {name: graph.leaf("need", name) for name in sorted(needs_of(rule) - {"gradient_ahead"})}
+    for name in sorted(needs_of(rule) - {"gradient_ahead"}):
+        state[name] = graph.leaf("array" if name in ARRAYS else "need", name)
+    if "first_gradient" in state:
+        state["first_norm"] = graph.leaf("need", "first_norm")
     (u, new), names = _call_and_name(symbolic, lambda: symbolic.update(g, dict(state), w, t))
     u = u if isinstance(u, Symbol) else graph.leaf("number", number=float(u))
     outputs = {k: x if isinstance(x, Symbol) else graph.leaf("number", number=float(x)) for k, x in new.items()}

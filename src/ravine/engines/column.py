@@ -73,6 +73,12 @@ class Column:
     def __rtruediv__(self, other: Any) -> Any:
         return self._with(other, lambda a, b: b / a)
 
+    def __mod__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a % b)
+
+    def __rmod__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: b % a)
+
     def __pow__(self, other: Any) -> Any:
         return self._with(other, lambda a, b: a**b)
 
@@ -89,6 +95,11 @@ class Column:
         """Square root of each number."""
         with np.errstate(all="ignore"):
             return Column(np.sqrt(self.numbers))
+
+    def log(self) -> Column:
+        """Natural logarithm of each number."""
+        with np.errstate(all="ignore"):
+            return Column(np.log(self.numbers))
 
     def sign(self) -> Column:
         """Sign of each number."""

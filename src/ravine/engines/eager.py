@@ -13,6 +13,7 @@ from ravine.engines.rounding import Rounding, Writer, shrinkable
 from ravine.errors import UserError
 from ravine.rules.combine import ClipGlobalNorm, ClipNorm, ClipValue
 from ravine.rules.rule import Rule, chain, name_of, needs_of, scalars_of, slots_of
+from ravine.rules.sharpness import ascent_of
 from ravine.types import Scalar, State
 
 HALF = (torch.float16, torch.bfloat16)
@@ -95,6 +96,26 @@ def norms(gradients: Sequence[Tensor]) -> list[float]:
     if len(devices) == 1 and not devices & {CPU} and all(type(g) is Tensor for g in gradients):
         return torch.stack([_norm(g).double() for g in gradients]).tolist()  # one wait for the device, not one each
     return [_number(_norm(g)) for g in gradients]
+
+
+def climbing(moving: Sequence[tuple[Rule, Tensor, State]], gradients: Sequence[Tensor | None]) -> None:
+    """Tell the rules that take two gradients a step the first one, and the norm that they measure it by over all.
+
+    ``gradients`` are those of descent; the states are changed, and a parameter without a gradient does not climb.
+    """
+    climbed: list[Tensor] = []
+    for (rule, w, state), g in zip(moving, gradients, strict=True):
+        part, real = ascent_of(rule), as_real(w.detach())
+        if part is not None:
+            kind = wide(real.dtype)
+            dense = g.to_dense() if g is not None and g.layout is not torch.strided else g
+            first = torch.zeros_like(real, dtype=kind) if dense is None else as_real(dense.detach()).to(kind).clone()
+            state["first_gradient"] = first
+            climbed.append(part.climbed(first, real.to(kind)))
+    total = math.hypot(*norms(climbed))
+    for rule, _, state in moving:
+        if ascent_of(rule) is not None:
+            state["first_norm"] = total
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from torch import Tensor
 from ravine.engines.lane import Lane, Model
 from ravine.engines.memory import give_back
 from ravine.engines.noise import noise_key
-from ravine.engines.updates import Group, aheads, grouped
+from ravine.engines.updates import Group, aheads, climbed, climbs, grouped, readouts
 from ravine.problems.problem import Part
 from ravine.types import Loss
 
@@ -26,6 +26,7 @@ class Lanes:
         self.together = len(lanes) > 1 if together is None else together
         self.step_count = lanes[0].step
         give_back(len(lanes) * lanes[0].weights.nbytes)
+        self.time = 0.0  # of the last step, for schedules of what says where a lane is evaluated
         self.groups: list[Group] = grouped(lanes, model)
         self.rows = [row for group in self.groups for row in group.members]  # place here -> place as given
         self.back = torch.tensor(self.rows).argsort()
@@ -48,17 +49,26 @@ class Lanes:
         is that of the schedules. Returns the loss of each lane before the step, [K].
         """
         self.step_count += 1
-        point = aheads(self.groups, self.weights, time)
+        self.time = time
         self._set_noise()
-        losses, *grads = self.stepping(*self._state(point), *self._batch(part, index))
-        stacked = grads if self.together else [g.unsqueeze(0) for g in grads]
+        batch = self._batch(part, index)
+        losses, stacked = self._gradients(aheads(self.groups, self.weights, time), batch)
+        if climbs(self.groups):
+            buffers = {n: b.clone() for n, b in self.buffers.items()}  # running statistics are those of the first pass
+            _, stacked = self._gradients(climbed(self.groups, self.weights, stacked, time), batch)
+            self.buffers = buffers
         for group in self.groups:
             group.update(self.weights, stacked, self.step_count, time)
         return losses[self.back]
 
+    def _gradients(self, point: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """The losses [K] at the weights ``point`` [K, P], and the gradients, [K, *shape] for each parameter."""
+        losses, *grads = self.stepping(*self._state(point), *batch)
+        return losses, grads if self.together else [g.unsqueeze(0) for g in grads]
+
     def predict(self, x: Tensor) -> Tensor:
         """The outputs of every lane in evaluation mode: [K, n, ...]."""
-        (out,) = self.predicting(*self._state(self.weights), x)
+        (out,) = self.predicting(*self._state(readouts(self.groups, self.weights, self.time)), x)
         return out[self.back]
 
     def export(self) -> list[Lane]:
@@ -78,11 +88,12 @@ class Lanes:
         return [found[row] for row in range(len(self))]
 
     def snapshot(self, row: int) -> Lane:
-        """One lane's weights and buffers as they are now, without its rule's state: to look at, not to go on from."""
+        """One lane's weights, where it is evaluated, and buffers, without state: to look at, not to go on from."""
         at = int(self.back[row])
+        weights = readouts(self.groups, self.weights, self.time)[at].clone()
         buffers = {n: b[at].clone() for n, b in self.buffers.items()}
         rule, schedules, *_ = next(g for g in self.groups if g.start <= at < g.end).member(0)
-        return Lane(rule, schedules, self.lane_seeds[at], self.weights[at].clone(), buffers, {}, {}, self.step_count)
+        return Lane(rule, schedules, self.lane_seeds[at], weights, buffers, {}, {}, self.step_count)
 
     def _state(self, weights: Tensor) -> list[Tensor]:
         """The parameters and buffers as a program takes them: of all lanes, or of the one there is."""

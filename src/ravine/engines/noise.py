@@ -1,4 +1,4 @@
-"""Dropout whose masks depend on (seed, step, layer) alone, so that a lane draws what the same run alone would draw."""
+"""Noise that depends on (seed, step, place) alone, so that a lane draws what the same run alone would draw."""
 
 from __future__ import annotations
 
@@ -97,6 +97,12 @@ def with_keyed_noise(model: nn.Module) -> nn.Module:
 def noise_layers(model: nn.Module) -> list[str]:
     """The names of the buffers that hold a key, in the order of the layers."""
     return [f"{name}.{KEY}" if name else KEY for name, m in model.named_modules() if isinstance(m, KeyedDropout)]
+
+
+def gradient_noise(seed: int, step: int, place: int, like: Tensor) -> Tensor:
+    """Normal numbers for the gradient of one parameter, the ``place``-th of the model, at one step."""
+    drawn = torch.Generator().manual_seed(key(seed, "gradient noise", step, place))
+    return torch.randn(like.shape, generator=drawn, dtype=torch.float64).to(like.device, like.dtype)
 
 
 def noise_key(seed: int, step: int, layer: int) -> int:

@@ -13,7 +13,9 @@ from torch import Tensor
 from ravine.engines.column import Column
 from ravine.engines.kernel import KernelStep, serves
 from ravine.engines.lane import Lane, Model
-from ravine.rules.rule import Rule, chain, filled, needs_of, scalars_of, slots_of, values
+from ravine.engines.noise import gradient_noise
+from ravine.rules.rule import Rule, chain, filled, needs_of, reads_elsewhere, scalars_of, slots_of, values
+from ravine.rules.sharpness import ascent_of, footing
 from ravine.schedules import Schedule
 from ravine.types import State
 
@@ -32,6 +34,7 @@ class Group:
         self.end = start + len(members)
         self.model = model
         self.rules = [lane.rule for lane in lanes]
+        self.seeds = [lane.seed for lane in lanes]
         self.schedules = [lane.schedules for lane in lanes]
         self.rule = self.rules[0]
         self.base: Numbers = {name: np.array([values(rule)[name] for rule in self.rules]) for name in values(self.rule)}
@@ -68,9 +71,22 @@ class Group:
             found[name] = now
         return found
 
-    def ahead(self, weights: Tensor, time: float) -> Tensor:
-        """Where these lanes take their gradient, [k, P]."""
-        return self._rule(time).ahead({**self.slots, **self._columns()}, weights[self.start : self.end])
+    def footing(self, weights: Tensor, time: float) -> Tensor:
+        """Where these lanes take the first of two gradients, [k, P]; where they take their gradient, if of one."""
+        return footing(self._rule(time)).ahead({**self.slots, **self._columns()}, weights[self.start : self.end])
+
+    def climb(self, weights: Tensor, first: Tensor, time: float) -> Tensor:
+        """Where these lanes take the second of two gradients, [k, P], given the first [k, P]."""
+        rule, w = self._rule(time), weights[self.start : self.end]
+        part = ascent_of(rule)
+        assert part is not None
+        norm = torch.linalg.vector_norm(part.climbed(first, w), dim=1, keepdim=True)
+        known = {"first_gradient": first, "first_norm": norm}
+        return rule.ahead({**self.slots, **self._columns(), **known}, w)
+
+    def readout(self, weights: Tensor, time: float) -> Tensor:
+        """Where these lanes are evaluated, [k, P]."""
+        return self._rule(time).readout({**self.slots, **self._columns()}, weights[self.start : self.end])
 
     def update(self, weights: Tensor, gradients: Sequence[Tensor], step: int, time: float) -> None:
         """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter."""
@@ -91,7 +107,7 @@ class Group:
     ) -> None:
         rule, columns = self._rule(time), self._columns()
         new: State = {}
-        for i, (w, g, facts) in enumerate(zip(weights, gradients, self._facts(gradients), strict=True)):
+        for i, (w, g, facts) in enumerate(zip(weights, gradients, self._facts(gradients, step), strict=True)):
             slots = {name: views[i] for name, views in self._slot_views.items()}
             u, new = rule.update(g, {**slots, **columns, **facts}, w, step)
             for name, slot in slots.items():  # before w changes: a rule may keep w itself
@@ -109,8 +125,16 @@ class Group:
         """Each parameter's part of [k, P] as a view [k, *shape]."""
         return list(self.model.views(flat).values())
 
-    def _facts(self, gradients: Sequence[Tensor]) -> list[State]:
-        """What the rule needs to know of each parameter's gradient, lane by lane: [K, 1, ...]."""
+    def _facts(self, gradients: Sequence[Tensor], step: int) -> list[State]:
+        """What the rule needs to know of each parameter's gradient, lane by lane: numbers as [K, 1, ...]."""
+        found = self._norms(gradients)
+        if "noise" in self.needs:
+            for place, (g, facts) in enumerate(zip(gradients, found, strict=True)):
+                draws = [gradient_noise(seed, step, place, own) for seed, own in zip(self.seeds, g, strict=True)]
+                facts["noise"] = torch.stack(draws)
+        return found
+
+    def _norms(self, gradients: Sequence[Tensor]) -> list[State]:
         if not self.needs & {"norm", "global_norm"}:
             return [{} for _ in gradients]
         norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
@@ -146,11 +170,38 @@ def grouped(lanes: Sequence[Lane], model: Model) -> list[Group]:
 
 
 def aheads(groups: Sequence[Group], weights: Tensor, time: float) -> Tensor:
-    """The weights [K, P] at which each lane's gradient is taken; a copy only where a rule looks ahead."""
+    """The weights [K, P] at which each lane's first gradient is taken; a copy only where a rule looks ahead."""
     if not any("gradient_ahead" in group.needs for group in groups):
         return weights
     point = weights.clone()
     for group in groups:
         if "gradient_ahead" in group.needs:
-            point[group.start : group.end] = group.ahead(weights, time)
+            point[group.start : group.end] = group.footing(weights, time)
+    return point
+
+
+def climbs(groups: Sequence[Group]) -> bool:
+    """Whether a lane takes two gradients a step."""
+    return any("first_gradient" in group.needs for group in groups)
+
+
+def climbed(groups: Sequence[Group], weights: Tensor, gradients: Sequence[Tensor], time: float) -> Tensor:
+    """The weights [K, P] at which each lane's second gradient is taken; for those that need none, the first's."""
+    point = aheads(groups, weights, time).clone()
+    flat = torch.cat([g.reshape(len(g), -1) for g in gradients], dim=1)
+    for group in groups:
+        if "first_gradient" in group.needs:
+            own = slice(group.start, group.end)
+            point[own] = group.climb(weights, flat[own], time)
+    return point
+
+
+def readouts(groups: Sequence[Group], weights: Tensor, time: float) -> Tensor:
+    """The weights [K, P] at which each lane is evaluated; a copy only where a rule reads them elsewhere."""
+    if not any(reads_elsewhere(group.rule) for group in groups):
+        return weights
+    point = weights.clone()
+    for group in groups:
+        if reads_elsewhere(group.rule):
+            point[group.start : group.end] = group.readout(weights, time)
     return point

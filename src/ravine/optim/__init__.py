@@ -9,9 +9,11 @@ from ravine.optim.extras import Extras
 from ravine.optim.finite import NonFiniteGradient
 from ravine.optim.torchlike import SGD, Adadelta, Adagrad, RMSprop
 from ravine.optim.torchlike_adam import Adam, Adamax, AdamW, NAdam, RAdam
+from ravine.optim.torchlike_rest import ASGD, Rprop
 from ravine.rules.rule import catalogue
 
 __all__ = [
+    "ASGD",
     "SGD",
     "Adadelta",
     "Adagrad",
@@ -24,6 +26,7 @@ __all__ = [
     "NonFiniteGradient",
     "RAdam",
     "RMSprop",
+    "Rprop",
     "RuleOptimizer",
     "of",
 ]

@@ -13,7 +13,8 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from ravine.engines import eager
 from ravine.errors import UserError, unknown
-from ravine.optim import checkpoint, groups
+from ravine.optim import checkpoint, groups, noise
+from ravine.optim.closure import evaluate
 from ravine.optim.extras import Extras
 from ravine.optim.finite import NONFINITE, Policy, finite
 from ravine.optim.groups import Group
@@ -48,6 +49,7 @@ class RuleOptimizer(Optimizer, ABC):
                 raise unknown(f"option of {owner}", name, {*defaults, *Extras.__annotations__})
         self._stepper = Stepper(_one_of("engine", extras.get("engine", "auto"), ENGINES))
         self.nonfinite: Policy = _one_of("nonfinite", extras.get("nonfinite", "raise"), NONFINITE)
+        self.noise_seed: int = extras.get("noise_seed", 0)
         self._rules = Rules()
         self._plan: Plan | None = None
         ours = {name: value for name, value in extras.items() if name in groups.OURS}
@@ -110,19 +112,17 @@ class RuleOptimizer(Optimizer, ABC):
         ZERO(self, set_to_none)
 
     def _evaluate(self, closure: Callable[[], Any] | None) -> Any:
-        """The closure's loss; look-ahead rules take it where they look."""
+        """The closure's loss; look-ahead rules take it where they look, and those that climb first, twice."""
         if closure is None:
             return None
-        made = [self._made(which) for which in range(len(self.param_groups))]
+        ahead = [(group, self._made(which)) for which, group in enumerate(self.param_groups)]
+        looking = [(made, p, group) for group, made in ahead if made.ahead for p in group["params"]]
         moving = [
-            (each.rule, p, dict(self.state[p]) if self.state.get(p) else eager.init_state(each.rule, p, each.kept))
-            for each, group in zip(made, self.param_groups, strict=True)
-            if each.ahead
-            for p in group["params"]
+            (made.rule, p, dict(self.state[p]) if self.state.get(p) else eager.init_state(made.rule, p, made.kept))
+            for made, p, _ in looking
             if p.requires_grad
         ]
-        with eager.looking_ahead(moving), torch.enable_grad():
-            return closure()
+        return evaluate(closure, moving, [bool(group.get("maximize")) for _, p, group in looking if p.requires_grad])
 
     def _find(self, looked: bool) -> list[Moving]:
         """The parameters that have a gradient."""
@@ -153,6 +153,7 @@ class RuleOptimizer(Optimizer, ABC):
                 return []
             gradients, sizes = checked
         facts = eager.facts([each.made.rule for each in found], gradients, sizes)
+        noise.tell(facts, found, gradients, [group["params"] for group in self.param_groups], self.noise_seed)
         return [self._item(each, g, fact) for each, g, fact in zip(found, gradients, facts, strict=True)]
 
     def _item(self, each: Moving, g: Tensor, fact: State) -> Item:
@@ -224,7 +225,12 @@ class RuleOptimizer(Optimizer, ABC):
         """Add to a parameter's loaded state what torch.optim keeps in another form."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "nonfinite": self.nonfinite, "engine": self._stepper.engine}
+        return {
+            **super().__getstate__(),
+            "nonfinite": self.nonfinite,
+            "noise_seed": self.noise_seed,
+            "engine": self._stepper.engine,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         own = {name: value for name, value in state.items() if name != "engine"}

@@ -12,14 +12,20 @@ from torch import Tensor
 
 from ravine.errors import UserError, unknown
 from ravine.rules.combine import (
+    ASAM,
+    SAM,
     Averaged,
+    Cautious,
+    Centralized,
     ClipGlobalNorm,
     ClipNorm,
     ClipValue,
     CoupledDecay,
     CoupledDecayFull,
     DecoupledDecay,
+    GradientNoise,
     IndependentDecay,
+    Lookahead,
 )
 from ravine.rules.rule import Hyper, Rule, catalogue, chain, hypers, values, with_values
 
@@ -36,7 +42,9 @@ CLIPS: Mapping[str, Callable[[Rule, Any], Rule]] = {
     "clip_norm": ClipNorm,
     "clip_global_norm": ClipGlobalNorm,
 }
-OURS = ("dialect", "decay", *CLIPS, "ema", "state_dtype", "schedules")  # options that torch's groups do not have
+CLIMBS: Mapping[str, Callable[[Rule, Any], Rule]] = {"sam": SAM, "asam": ASAM}
+EXTRA = ("gradient_noise", "centralize", "cautious", "lookahead", *CLIMBS, "ema")
+OURS = ("dialect", "decay", *CLIPS, *EXTRA, "state_dtype", "schedules")  # options that torch's groups do not have
 PLAIN = (float, int, bool, str, type(None))
 ALMOST = 0.85  # so like a known option that it is a slip of the pen; keys that schedulers write are less like
 
@@ -124,16 +132,37 @@ def kept_type(owner: str, group: Mapping[str, Any]) -> torch.dtype | None:
 
 
 def compose(rule: Rule, group: Mapping[str, Any]) -> Rule:
-    """The rule inside the combinators that the group asks for; gradients are clipped before decay is added to them."""
+    """The rule inside the combinators that the group asks for; gradients are clipped before all else."""
+    rule = _switch(Cautious, group.get("cautious") or False, "cautious", rule)
     decay = number(group.get("weight_decay", 0))
     if decay != 0 and not any(hasattr(part, "weight_decay") for part in chain(rule)):
         rule = _choose("decay", group.get("decay", "coupled"), DECAYS)(rule, decay)
-    clips = [name for name in CLIPS if group.get(name) is not None]
-    if len(clips) > 1:
-        raise UserError(f"{' and '.join(clips)} given together: choose one")
-    rule = CLIPS[clips[0]](rule, number(group[clips[0]])) if clips else rule
+    if group.get("gradient_noise") is not None:
+        rule = GradientNoise(rule, number(group["gradient_noise"]))
+    rule = _switch(Centralized, group.get("centralize") or False, "centralize", rule)
+    clip = _one(group, CLIPS)
+    rule = CLIPS[clip](rule, number(group[clip])) if clip else rule
+    if group.get("lookahead") is not None:
+        rule = Lookahead(rule, number(group["lookahead"]))
+    climb = _one(group, CLIMBS)
+    rule = CLIMBS[climb](rule, number(group[climb])) if climb else rule
     averages = group.get("ema") is not None and not any(isinstance(part, Averaged) for part in chain(rule))
     return Averaged(rule, number(group["ema"])) if averages else rule
+
+
+def _one(group: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
+    """The one of these options that is given, if any."""
+    given = [name for name in options if group.get(name) is not None]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} given together: choose one")
+    return given[0] if given else None
+
+
+def _switch(combinator: Callable[[Rule], Rule], given: Any, name: str, rule: Rule) -> Rule:
+    """The rule inside the combinator where a yes-or-no option says yes."""
+    if not isinstance(given, bool):
+        raise UserError(f"{name}={given!r}: give True or False")
+    return combinator(rule) if given else rule
 
 
 def _choose(kind: str, given: str, known: Mapping[str, Callable[[Rule, Any], Rule]]) -> Callable[[Rule, Any], Rule]:

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from ravine.rules.math import absolute, debias, maximum, mix, sqrt
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon, step_size
+from ravine.rules.scaled import epsilon, shrinking, step_size
 from ravine.types import Array, Scalar, State
 
 
@@ -28,6 +28,10 @@ class Moments(Rule, ABC):
         """The running mean of the gradient and of its square."""
         return mix(s["m"], g, self.beta1), mix(s["v"], g * g, self.beta2)
 
+    def stepped(self, m: Array, v: Array, t: Scalar) -> Array:
+        """The step of Adam and its kin: the mean by the root of the mean square, both freed of their bias."""
+        return -self.lr * debias(m, self.beta1, t) / (sqrt(debias(v, self.beta2, t)) + self.eps)
+
 
 @final
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Adam(Moments):
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         m, v = self.moments(g, s)
-        return -self.lr * debias(m, self.beta1, t) / (sqrt(debias(v, self.beta2, t)) + self.eps), {"m": m, "v": v}
+        return self.stepped(m, v, t), {"m": m, "v": v}
 
 
 @final
@@ -146,9 +150,7 @@ class AdamPrinted(Moments):
 @dataclass(frozen=True)
 class _Decaying(Moments, ABC):
     family = "adamw"
-    weight_decay: Scalar = hyper(
-        1e-2, "[0, inf)", "pull of the weights towards zero", symbol=r"\lambda", search="log 1e-4 1e0"
-    )
+    weight_decay: Scalar = shrinking(1e-2)
 
     def adam(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         """Adam's own update."""

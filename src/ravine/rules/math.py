@@ -20,8 +20,15 @@ def absolute(x: Array) -> Array:
 
 
 def sign(x: Array) -> Array:
-    """-1, 0 or 1."""
-    return (x > 0) - (x < 0) if isinstance(x, int | float) else x.sign()
+    """-1, 0 or 1; NaN stays NaN."""
+    if isinstance(x, int | float):
+        return x if math.isnan(x) else (x > 0) - (x < 0)
+    return x.sign().where(x == x, x) if isinstance(x, torch.Tensor) else x.sign()  # torch's of NaN is 0
+
+
+def log(x: Scalar) -> Scalar:
+    """Natural logarithm of a hyperparameter above 0."""
+    return math.log(x) if isinstance(x, int | float) else x.log()
 
 
 def maximum(x: Array, y: Array) -> Array:
@@ -70,3 +77,31 @@ def row_norm(x: Array, like: Scalar) -> Array:
     if x.dim() <= first:
         return x.new_zeros([1] * x.dim())
     return torch.linalg.vector_norm(x, dim=tuple(range(first, x.dim())), keepdim=True)
+
+
+def row_mean(x: Array, like: Scalar) -> Array:
+    """The mean of each row x[i], as `row_norm`; 0 where x has no rows."""
+    if isinstance(x, int | float):
+        return 0.0
+    if hasattr(x, "host"):
+        return x.row_mean()
+    first = 2 if hasattr(like, "numbers") else 1
+    if x.dim() <= first or not x.numel():
+        return x.new_zeros([1] * x.dim())
+    return x.mean(dim=tuple(range(first, x.dim())), keepdim=True)
+
+
+def entries(x: Array, like: Scalar) -> int:
+    """How many entries a whole tensor has; of one lane where ``like`` is a column of lanes."""
+    if isinstance(x, int | float):
+        return 1
+    return x.numel() // (len(x) if hasattr(like, "numbers") else 1)
+
+
+def count(condition: Array, x: Array, like: Scalar) -> Array:
+    """How many entries of a whole tensor x meet a condition, in x's type; lane by lane where ``like`` is a column."""
+    if isinstance(condition, bool):
+        return float(condition)
+    if hasattr(like, "numbers"):
+        return condition.reshape(len(x), -1).sum(1, dtype=x.dtype).view(-1, *[1] * (x.dim() - 1))
+    return condition.sum(dtype=x.dtype)

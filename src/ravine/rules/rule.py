@@ -15,7 +15,8 @@ from ravine.errors import UserError, unknown
 from ravine.rules.interval import Interval, Search
 from ravine.types import Array, Scalar, Scope, State, Values
 
-Need: TypeAlias = Literal["norm", "global_norm", "gradient_ahead"]
+Need: TypeAlias = Literal["norm", "global_norm", "gradient_ahead", "first_gradient", "noise"]
+ARRAYS: frozenset[Need] = frozenset({"first_gradient", "noise"})  # facts of the gradient's shape, not one number
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,20 @@ class Rule(ABC):
         """Where the gradient is taken, for a rule that needs "gradient_ahead"."""
         return w
 
+    def readout(self, s: State, w: Array) -> Array:
+        """Where the model is evaluated, for a rule whose answer is not the point that it trains at."""
+        return w
 
-Change: TypeAlias = Literal["gradient", "update", "weights", "nothing"]
+
+Change: TypeAlias = Literal["gradient", "point", "update", "weights", "nothing"]
 AFTER: Mapping[Change, int] = {"update": 1, "weights": 2, "nothing": 3}  # the later it acts, the further outside
 
 
 class Combinator(Rule):
-    """A rule made of a rule: changes its gradient, its update, or the weights that come of it, or only watches them."""
+    """A rule made of a rule: changes its gradient, the point where that is taken, its update, or the weights after it.
+
+    One that changes nothing only watches.
+    """
 
     changes: ClassVar[Change] = "gradient"
     rule: Rule
@@ -91,6 +99,10 @@ class Combinator(Rule):
     def ahead(self, s: State, w: Array) -> Array:
         """Where the rule inside wants the gradient."""
         return self.rule.ahead(s, w)
+
+    def readout(self, s: State, w: Array) -> Array:
+        """Where the rule inside is evaluated."""
+        return self.rule.readout(s, w)
 
 
 def chain(rule: Rule) -> Iterator[Rule]:
@@ -114,6 +126,12 @@ def scalars_of(rule: Rule) -> dict[str, float]:
 def needs_of(rule: Rule) -> frozenset[Need]:
     """Every fact that the engine must supply."""
     return frozenset[Need]().union(*(part.needs for part in chain(rule)))
+
+
+def reads_elsewhere(rule: Rule) -> bool:
+    """Whether the model is evaluated elsewhere than at the weights."""
+    *_, equation = chain(rule)
+    return type(equation).readout is not Rule.readout
 
 
 def hypers(rule: Rule | type[Rule]) -> dict[str, Hyper]:
@@ -159,9 +177,11 @@ def check(rule: Rule) -> Rule:
         if changer and part.needs & {"norm", "global_norm"}:
             why = f"would clip by the norm from before {changer}: put {owner} outside"
             raise UserError(f"{owner} inside {changer} {why}")
+        if changer and "first_gradient" in part.needs:
+            raise UserError(f"{owner} inside {changer} would climb by the gradient from before it: put {owner} outside")
         if isinstance(part, Combinator) and part.changes == "gradient":
             changer = owner
-        elif isinstance(part, Combinator):
+        elif isinstance(part, Combinator) and part.changes != "point":
             if later and AFTER[later.changes] < AFTER[part.changes]:
                 why = f"would miss what {type(later).__name__} does to the weights: put {owner} outside"
                 raise UserError(f"{owner} inside {type(later).__name__} {why}")

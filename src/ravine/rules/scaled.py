@@ -21,6 +21,12 @@ def epsilon(default: float, unit: str = "g") -> Any:
     return hyper(default, "[0, inf)", "keeps the denominator from zero", unit=unit, symbol=r"\epsilon")
 
 
+def shrinking(default: float) -> Any:
+    """A decay of the weights that is part of a rule's own equation; searched where the rule decays by default."""
+    search = "log 1e-4 1e0" if default else None
+    return hyper(default, "[0, inf)", "pull of the weights towards zero", symbol=r"\lambda", search=search)
+
+
 @dataclass(frozen=True)
 class _Accumulated(Rule, ABC):
     family = "adagrad"
