@@ -39,23 +39,28 @@ class Lanes:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def step(self, part: Part, index: Tensor, time: float) -> Tensor:
+    def step(self, part: Part, index: Tensor, time: float, pieces: int = 1) -> Tensor:
         """One optimizer step of every lane on its seed's minibatch.
 
         ``index`` [seeds, batch] says which samples of ``part`` each seed sees, in the order of ``self.seeds``; ``time``
-        is that of the schedules. Returns the loss of each lane before the step, [K].
+        is that of the schedules; ``pieces`` into how many parts the minibatch is taken, whose gradients are averaged.
+        Returns the loss of each lane before the step, [K].
         """
         self.step_count += 1
         self.module.train()
         point = aheads(self.groups, self.weights, time)
         leaves = {n: v.detach().requires_grad_() for n, v in self._views(point).items()}
-        self._set_noise()
-        losses = self._losses(leaves, *self._batch(part, index))
-        grads = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        losses, grads = self._gradient(leaves, part, index, pieces)
         stacked = grads if self.together else [g.unsqueeze(0) for g in grads]
         for group in self.groups:
             group.update(self.weights, stacked, self.step_count, time)
-        return losses.detach()[self.back]
+        return losses[self.back]
+
+    def set_hyper(self, row: int, name: str, value: float) -> None:
+        """Give one lane another value of a hyperparameter, from its next step on."""
+        at = int(self.back[row])
+        group = next(g for g in self.groups if g.start <= at < g.end)
+        group.set_hyper(at - group.start, name, value)
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
@@ -83,8 +88,22 @@ class Lanes:
         """One lane's weights and buffers as they are now, without its rule's state: to look at, not to go on from."""
         at = int(self.back[row])
         buffers = {n: b[at].clone() for n, b in self.buffers.items()}
-        rule, schedules, *_ = next(g for g in self.groups if g.start <= at < g.end).member(0)
+        group = next(g for g in self.groups if g.start <= at < g.end)
+        rule, schedules, *_ = group.member(at - group.start)
         return Lane(rule, schedules, self.lane_seeds[at], self.weights[at].clone(), buffers, {}, {}, self.step_count)
+
+    def _gradient(
+        self, leaves: Mapping[str, Tensor], part: Part, index: Tensor, pieces: int
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Each lane's mean loss [K] over its minibatch and the gradients of it, one piece at a time."""
+        losses, grads = torch.zeros(()), list[Tensor]()
+        for place, piece in enumerate(index.tensor_split(pieces, dim=1)):
+            self._set_noise(place)
+            own = self._losses(leaves, *self._batch(part, piece)) * (piece.shape[1] / index.shape[1])
+            more = torch.autograd.grad(own.sum(), list(leaves.values()), materialize_grads=True)
+            losses = own.detach() if place == 0 else losses + own.detach()
+            grads = list(more) if place == 0 else [a + b for a, b in zip(grads, more, strict=True)]
+        return losses, grads
 
     def _views(self, weights: Tensor) -> dict[str, Tensor]:
         return self.model.views(weights if self.together else weights[0])
@@ -109,7 +128,7 @@ class Lanes:
             return part.x[index[0]], part.y[index[0]]
         return part.x[index][self.seed_row], part.y[index][self.seed_row]
 
-    def _set_noise(self) -> None:
+    def _set_noise(self, piece: int) -> None:
         for layer, name in enumerate(self.model.noise):
-            keys = {seed: noise_key(seed, self.step_count, layer) for seed in self.seeds}
+            keys = {seed: noise_key(seed, self.step_count, layer, piece) for seed in self.seeds}
             self.buffers[name] = torch.tensor([keys[seed] for seed in self.lane_seeds])

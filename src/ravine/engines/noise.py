@@ -95,6 +95,6 @@ def noise_layers(model: nn.Module) -> list[str]:
     return [f"{name}.{KEY}" if name else KEY for name, m in model.named_modules() if isinstance(m, KeyedDropout)]
 
 
-def noise_key(seed: int, step: int, layer: int) -> int:
-    """The key of one layer at one step."""
-    return key(seed, "noise", step, layer)
+def noise_key(seed: int, step: int, layer: int, piece: int = 0) -> int:
+    """The key of one layer at one step; a minibatch that is taken in pieces has one a piece."""
+    return key(seed, "noise", step, layer, *([piece] if piece else []))

@@ -40,8 +40,8 @@ def advance(lanes: Lanes, problem: Problem, clock: Clock, to_tick: int) -> Itera
             # For a model that draws by itself, which runs alone: its numbers too belong to (seed, step).
             torch.manual_seed(key(lanes.seeds[0], "own noise", begin))
             for step in range(begin, end):
-                time = step / clock.steps_per_epoch
-                total += lanes.step(problem.train, batches.at(lanes.seeds, step), time)
+                index = batches.at(lanes.seeds, step)
+                total += lanes.step(problem.train, index, clock.time(step), clock.pieces)
         yield measure(lanes, problem, tick, total / (end - begin))
 
 

@@ -57,6 +57,7 @@ class Run:
     curve: list[Point] = field(default_factory=list[Point])
     diverged: str = ""
     best: Lane | None = None  # the state at the lowest validation loss, for runs that keep it
+    snapshots: list[Lane] = field(default_factory=list[Lane])  # the weights at the ticks at which they were to be kept
 
     @property
     def best_point(self) -> Point | None:
@@ -106,8 +107,11 @@ class Run:
 class Track:
     """Runs that advance to the same tick, so many lanes at a time as the plan says."""
 
-    def __init__(self, model: Model, loss: Loss, problem: Problem, clock: Clock, size: int) -> None:
+    def __init__(
+        self, model: Model, loss: Loss, problem: Problem, clock: Clock, size: int, keep: frozenset[int] = frozenset()
+    ) -> None:
         self.model, self.loss, self.problem, self.clock, self.size = model, loss, problem, clock, size
+        self.keep = keep  # ticks at which every run keeps its weights
         self.lane_steps = 0
         self._cohort: list[Run] = []
         self._lanes: Lanes | None = None
@@ -133,6 +137,11 @@ class Track:
             for run, lane in zip(self._cohort, self._lanes.export(), strict=True):
                 run.lane = lane
 
+    def set_hyper(self, run: Run, name: str, value: float) -> None:
+        """Give a run of the cohort that goes now another value of a hyperparameter."""
+        if self._lanes is not None:
+            self._lanes.set_hyper(self._cohort.index(run), name, value)
+
     def _advance(self, lanes: Lanes, cohort: list[Run], to_tick: int, keep_best: bool) -> Iterator[int]:
         """Advance one cohort until it is there, or until so many diverged that the rest had better go on alone."""
         begin = cohort[0].tick
@@ -144,6 +153,8 @@ class Track:
             for row, better in enumerate(self._record(cohort, measured)):
                 if keep_best and better:
                     cohort[row].best = lanes.snapshot(row)
+                if measured.tick in self.keep and not cohort[row].diverged:
+                    cohort[row].snapshots.append(lanes.snapshot(row))
             still_open = sum(not run.diverged for run in cohort)
             yield still_open
             if still_open <= 0.75 * len(cohort):
