@@ -120,7 +120,7 @@ def test_what_happens_after_the_step_is_a_line_of_its_own(rule: Rule, lines: lis
 def test_every_hyperparameter_occurs_and_every_line_is_mathml(rule: Rule) -> None:
     lines = latex(rule)
     assert sum(line.startswith("w_t = ") for line in lines) == 1
-    assert lines[-1].startswith("w_t = w_{t-1}") or isinstance(rule, combine.Averaged | combine.MaxNorm)
+    assert lines[-1].startswith("w_t = w_{t-1}") or isinstance(rule, combine.Averaged | combine.Swa | combine.MaxNorm)
     for name, declared in hypers(rule).items():
         assert any(declared.symbol in line for line in lines), name
     for line in lines:

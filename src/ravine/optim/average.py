@@ -55,7 +55,7 @@ def _kept(optimizer: RuleOptimizer) -> list[tuple[str | int, Tensor]]:
         if SLOT in slots_of(rule):
             found += zip(names, group["params"], strict=True)
     if not found:
-        raise UserError("this optimizer keeps no average of the weights: make it with ema=0.999")
+        raise UserError("this optimizer keeps no average of the weights: make it with ema=0.999 or swa_start=1000")
     return found
 
 

@@ -23,6 +23,7 @@ class Extras(TypedDict, total=False):
     clip_norm: float  # largest norm of one tensor's gradient
     clip_global_norm: float  # largest norm of the whole gradient, of all groups
     ema: float  # keeps an average of the weights, of which this share stays at each step; `optim.average` reads it
+    swa_start: float  # keeps the equal average of the weights after each later step; read as that of ``ema``
     schedules: Mapping[str, Callable[[float], float]]  # by hyperparameter of the rule; the first step has time 0
     engine: Engine
     nonfinite: Policy  # a gradient with NaN or Inf: raise (nothing changes), skip the step, zero the entry, ignore

@@ -19,6 +19,7 @@ from ravine.rules.combine import (
     CoupledDecayFull,
     DecoupledDecay,
     IndependentDecay,
+    Swa,
 )
 from ravine.rules.rule import Hyper, Rule, catalogue, chain, hypers, values, with_values
 
@@ -35,7 +36,8 @@ CLIPS: Mapping[str, Callable[[Rule, Any], Rule]] = {
     "clip_norm": ClipNorm,
     "clip_global_norm": ClipGlobalNorm,
 }
-OURS = ("dialect", "decay", *CLIPS, "ema", "schedules")  # options that torch's groups do not have
+AVERAGES: Mapping[str, Callable[[Rule, Any], Rule]] = {"ema": Averaged, "swa_start": Swa}
+OURS = ("dialect", "decay", *CLIPS, *AVERAGES, "schedules")  # options that torch's groups do not have
 PLAIN = (float, int, bool, str, type(None))
 ALMOST = 0.85  # so like a known option that it is a slip of the pen; keys that schedulers write are less like
 
@@ -116,12 +118,18 @@ def compose(rule: Rule, group: Mapping[str, Any]) -> Rule:
     decay = number(group.get("weight_decay", 0))
     if decay != 0 and not any(hasattr(part, "weight_decay") for part in chain(rule)):
         rule = _choose("decay", group.get("decay", "coupled"), DECAYS)(rule, decay)
-    clips = [name for name in CLIPS if group.get(name) is not None]
-    if len(clips) > 1:
-        raise UserError(f"{' and '.join(clips)} given together: choose one")
-    rule = CLIPS[clips[0]](rule, number(group[clips[0]])) if clips else rule
-    averages = group.get("ema") is not None and not any(isinstance(part, Averaged) for part in chain(rule))
-    return Averaged(rule, number(group["ema"])) if averages else rule
+    rule = _with_one_of(CLIPS, rule, group)
+    return (
+        rule if any(isinstance(part, Averaged | Swa) for part in chain(rule)) else _with_one_of(AVERAGES, rule, group)
+    )
+
+
+def _with_one_of(known: Mapping[str, Callable[[Rule, Any], Rule]], rule: Rule, group: Mapping[str, Any]) -> Rule:
+    """The rule inside the combinator that the group asks for by its option, if it does."""
+    asked = [name for name in known if group.get(name) is not None]
+    if len(asked) > 1:
+        raise UserError(f"{' and '.join(asked)} given together: choose one")
+    return known[asked[0]](rule, number(group[asked[0]])) if asked else rule
 
 
 def _choose(kind: str, given: str, known: Mapping[str, Callable[[Rule, Any], Rule]]) -> Callable[[Rule, Any], Rule]:

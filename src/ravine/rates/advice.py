@@ -112,4 +112,3 @@ def _mean(marks: Iterable[float | None]) -> float | None:
     """The geometric mean of those that there are."""
     known = [math.log(mark) for mark in marks if mark]
     return math.exp(math.fsum(known) / len(known)) if known else None
-

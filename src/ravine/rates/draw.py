@@ -85,7 +85,9 @@ def fragment(test: RangeTest) -> str:
     head = "".join(f'<th scope="col" {cell}>{escape(name)}</th>' for name in HEADS)
     grid = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if body else ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in (*test.advice.reasons, *test.advice.doubts))
-    return f'<div class="ravine"><p><strong>{escape(verdict(test))}</strong></p>{_svg(test)}{grid}<ul>{lines}</ul></div>'
+    return (
+        f'<div class="ravine"><p><strong>{escape(verdict(test))}</strong></p>{_svg(test)}{grid}<ul>{lines}</ul></div>'
+    )
 
 
 def _svg(test: RangeTest) -> str:
@@ -107,7 +109,9 @@ def _svg(test: RangeTest) -> str:
     band = ""
     if test.low is not None and test.high is not None:
         width = max(1.0, x(test.high) - x(test.low))
-        band = f'<rect x="{x(test.low):.1f}" y="5" width="{width:.1f}" height="130" fill="currentColor" opacity="0.12"/>'
+        band = (
+            f'<rect x="{x(test.low):.1f}" y="5" width="{width:.1f}" height="130" fill="currentColor" opacity="0.12"/>'
+        )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 520 160" font-family="sans-serif" '
         'font-size="12" fill="currentColor" style="max-width:520px;width:100%;display:block">'

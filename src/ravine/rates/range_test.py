@@ -47,7 +47,7 @@ def lr_range_test(
 ) -> RangeTest:
     """Suggest an interval of learning rates: sweep the rate from low to high over a few hundred steps, in every seed.
 
-    With the name of a rule, or a `Rule`, all seeds run as lanes of one program, each from an initial draw of its own (an
+    With the name of a rule, or a `Rule`, all seeds run as lanes of one program, each from its own initial draw (an
     ``nn.Module`` is copied, and all seeds begin at its weights); twelve constant rates around the suggestion are then
     tried, as lanes too. With a torch optimizer of yours, ``model`` is the module it trains, ``data`` a DataLoader or a
     list of (x, y), ``loss`` a function of (prediction, target), and the seeds run one after another, from the weights
@@ -193,5 +193,3 @@ def spread(low: float, high: float) -> list[float]:
     step = BEYOND ** (1 / 3)
     inside = [low * (high / low) ** (place / 5) for place in range(5)] + [high]
     return [low / step**place for place in (3, 2, 1)] + inside + [high * step**place for place in (1, 2, 3)]
-
-

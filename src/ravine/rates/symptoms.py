@@ -28,7 +28,8 @@ def symptom(losses: Sequence[float], start: float | None = None) -> Symptom:
     The rules, the first that holds: not finite, or ends above the start: "diverges". Ends within 5 % of the start:
     "flat", with a rate far too low or far too high. Explodes and comes down again, or goes up and down by more than
     15 % of the start, and ends above 10 % of it: "too high". The last third still brings more than 5 % of the fall:
-    "too low". Otherwise, fast then slow: "good". ``start`` is the loss before training, if it is known better than by the first minibatch.
+    "too low". Otherwise, fast then slow: "good". ``start`` is the loss before training, where it is known better than
+    by the first minibatch.
 
     The curve alone is judged: a run that has settled on a poor level without any bump looks good.
 

@@ -29,7 +29,11 @@ def rendered(template: str, folder: Path, **contents: Any) -> str:
     from plotly.offline import get_plotlyjs
 
     pages = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     scripts = [_one_newline(get_plotlyjs()), _one_newline((HERE / "page.js").read_text(encoding="utf-8"))]
     style = (HERE / "page.css").read_text(encoding="utf-8")

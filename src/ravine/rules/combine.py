@@ -6,6 +6,7 @@ from ravine.rules.average import Averaged
 from ravine.rules.clip import ClipGlobalNorm, ClipNorm, ClipValue
 from ravine.rules.decay import CoupledDecay, CoupledDecayFull, DecoupledDecay, IndependentDecay
 from ravine.rules.maxnorm import MaxNorm
+from ravine.rules.swa import Swa
 
 __all__ = [
     "Averaged",
@@ -17,4 +18,5 @@ __all__ = [
     "DecoupledDecay",
     "IndependentDecay",
     "MaxNorm",
+    "Swa",
 ]

@@ -101,7 +101,7 @@ class Plateau:
 
 
 def plateau_from(given: Mapping[str, Any]) -> Plateau:
-    """The checked plateau of plain values, such as {"factor": 0.2, "patience": 5}; one sentence on the first mistake."""
+    """The checked plateau of plain values, such as {"factor": 0.2, "patience": 5}; one sentence on a mistake."""
     known = settings(Plateau)
     for name in given:
         if name not in known:
