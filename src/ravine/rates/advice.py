@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 WINDOW = 1 / 16  # of the sweep: the losses of one mean, so that the noise of single minibatches does not count
 LOST = 4.0  # times the lowest loss so far, and above the first: the sweep is lost there
 NEAR = 0.02  # of the whole fall: the first loss so close to the lowest counts as the lowest
 FALLEN = 0.05  # of the first loss: a sweep that falls less has found no rate that trains
+NOISE = 5.0  # standard errors of a mean: a fall below could be the luck of the minibatches
 APART = 10.0  # times: seeds whose intervals lie further apart do not agree
 
 
@@ -47,13 +49,19 @@ def read(rates: Sequence[float], losses: Sequence[float]) -> Reading:
     last = _lost(means)
     diverges = at[last] if last < len(at) else rates[finite - 1] if finite < len(losses) else None
     at, means = at[:last], means[:last]
-    if not means or means[0] - min(means) < FALLEN * abs(means[0]):
+    if not means or means[0] - min(means) < max(FALLEN * abs(means[0]), NOISE * _noise(losses[:finite], width)):
         return Reading(tuple(at), tuple(means), None, None, diverges)
     near = min(means) + NEAR * (means[0] - min(means))
     bottom = next(place for place, mean in enumerate(means) if mean <= near)
     slopes = [means[place + width] - means[place] for place in range(max(0, bottom - width + 1))]
     steepest = at[slopes.index(min(slopes)) + width // 2] if slopes else at[bottom]
     return Reading(tuple(at), tuple(means), steepest, at[bottom], diverges)
+
+
+def _noise(losses: Sequence[float], width: int) -> float:
+    """The standard error of a mean, from the differences of neighbouring losses, which hardly see the fall."""
+    steps = sorted(abs(after - before) for before, after in pairwise(losses))
+    return steps[len(steps) // 2] / 0.954 / math.sqrt(width)  # the median of |difference| of normal noise is 0.954 sd
 
 
 def _lost(means: Sequence[float]) -> int:
@@ -101,7 +109,9 @@ def _doubts(readings: Sequence[Reading], low: float, high: float) -> list[str]:
     ):
         if marks and max(marks) > APART * min(marks):
             found.append(f"the runs put the {name} between {min(marks):.2g} and {max(marks):.2g}")
-    if any(r.lowest is not None and r.lowest >= r.rates[-1] and r.diverges is None for r in readings):
+    if any(
+        r.lowest is not None and r.diverges is None and r.lowest > r.rates[-1 - len(r.rates) // 10] for r in readings
+    ):
         found.append(f"the loss still falls at {high:.2g}: sweep to a higher rate")
     if any(r.steepest is not None and r.steepest <= 2 * r.rates[0] for r in readings):
         found.append(f"the loss falls from the start: sweep from below {low:.2g}")

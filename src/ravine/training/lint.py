@@ -137,7 +137,7 @@ def _batches(recipe: Recipe, clock: Clock, samples: int | None) -> Iterator[Find
         return
     if len(set(clock.sizes)) == 1:
         yield Finding(
-            "batch-never-changes",
+            "schedule-never-acts",
             f"the schedule {growth.name} of {BATCH} never acts: every epoch has minibatches of {clock.sizes[0]}",
         )
     wanted = max(recipe.batch * growth(epoch) for epoch in range(recipe.epochs))
