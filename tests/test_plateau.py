@@ -47,7 +47,7 @@ def test_torchs_counting_is_torchs(given: dict[str, Any], seed: int) -> None:
     draw = random.Random(seed)
     losses = LOSSES if seed == 0 else [draw.choice([0.5, 0.7, 1.0, 1.2, draw.random()]) for _ in range(60)]
     one, other = torch.optim.SGD([parameter(1.0)], lr=0.4), torch.optim.SGD([parameter(1.0)], lr=0.4)
-    theirs = {name: int(v) if name in ("patience", "cooldown") else v for name, v in given.items()}
+    theirs: dict[str, Any] = {name: int(v) if name in ("patience", "cooldown") else v for name, v in given.items()}
     want = rates(one, ReduceLROnPlateau(one, **theirs), losses)
     assert rates(other, ravine.optim.ReduceOnPlateau(other, **given), losses) == want
     assert len(set(want)) > 1
@@ -73,7 +73,7 @@ def test_keras_counting_acts_one_measurement_earlier_and_differs_in_threshold_an
 
 @pytest.mark.parametrize("at", range(len(LOSSES)))
 def test_u25_its_state_resumes_at_every_measurement(at: int) -> None:
-    given = {"patience": 1, "cooldown": 2, "factor": 0.5}
+    given: dict[str, Any] = {"patience": 1, "cooldown": 2, "factor": 0.5}
     optimizer = torch.optim.SGD([parameter(1.0)], lr=0.4)
     whole = rates(optimizer, ravine.optim.ReduceOnPlateau(optimizer, **given), LOSSES)
     optimizer = torch.optim.SGD([parameter(1.0)], lr=0.4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import random
@@ -307,16 +308,20 @@ def test_a_module_is_copied_and_arrays_will_do() -> None:
     assert same(dict(net.state_dict()), dict(before))
 
 
+def shown_in_a_notebook(test: RangeTest) -> str:
+    return str(getattr(test, "_repr_html_")())  # noqa: B009
+
+
 # --- How it shows itself ---------------------------------------------------------------------------------------------
 
 
 def test_it_shows_itself_in_a_terminal_a_notebook_and_a_page(digits: RangeTest, tmp_path: Path) -> None:
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(digits)
     text = console.export_text()
     assert "momentum" in text and "too low" in text and "Why: the loss falls most steeply" in text
     assert digits.verdict in text.replace("\n", " ")
-    html = digits._repr_html_()
+    html = shown_in_a_notebook(digits)
     assert "<svg" in html and "<script" not in html and html.count("<tr>") == 13
     page = digits.report(tmp_path / "lr.html").read_text(encoding="utf-8")
     assert digits.verdict in page and "://" not in re.sub(r"<script>.*?</script>", "", page, flags=re.S)
@@ -331,7 +336,7 @@ def test_a_name_that_is_html_does_no_harm_and_a_silent_test_is_shown_too(tmp_pat
     found = lr_range_test(flat, model="linear", optimizer="sgd", steps=40, seeds=2, low=1e-9, high=1e-8)
     assert found.low is None and "No learning rate can be suggested" in found.verdict
     assert "<b>" not in found.report(tmp_path / "r.html").read_text(encoding="utf-8").split("<main>")[1][:2000]
-    assert "No learning rate" in found._repr_html_()
+    assert "No learning rate" in shown_in_a_notebook(found)
 
 
 # --- Scaling with the batch ------------------------------------------------------------------------------------------
@@ -402,7 +407,7 @@ def test_what_does_not_fit_ones_own_loop_is_one_sentence() -> None:
         ({"optimizer": torch.optim.Adadelta(net.parameters()), "data": 3}, "give a DataLoader"),
     ]
     for changes, words in cases:
-        given = {"data": loader, "model": net, "optimizer": optimizer, "loss": cross_entropy, **changes}
+        given: dict[str, Any] = {"data": loader, "model": net, "optimizer": optimizer, "loss": cross_entropy, **changes}
         with pytest.raises(UserError, match=words):
             lr_range_test(given.pop("data"), **given)
     for wrong in ({"batch": 0}, {"new_batch": 0}, {"lr": -1.0}, {"lr": math.nan}, {"law": "cubic"}, {"rule": "adm"}):

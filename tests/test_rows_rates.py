@@ -41,7 +41,7 @@ def test_row_l7_rates_of_one_over_k_go_to_zero_and_a_constant_rate_to_a_floor() 
 
 
 def subgradient(start: float, h: float, steps: int) -> list[float]:
-    """f = |x| along subgradient descent, from the first point on."""
+    """The loss |x| along subgradient descent, from the first point on."""
     x = parameter(start, dtype=torch.float64)
     optimizer = ravine.optim.SGD([x], lr=h)
     found = [abs(start)]
