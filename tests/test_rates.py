@@ -172,6 +172,19 @@ def test_the_rules_of_the_symptoms(curve: Any, word: str) -> None:
     assert symptom([curve(t) for t in range(200)], start=-1.0 if curve(0) < 0 else 2.0) == word
 
 
+def test_the_noise_of_minibatches_is_no_sign_of_a_high_rate() -> None:
+    generator = torch.Generator().manual_seed(0)
+    curve = (1.0 - torch.arange(200) / 800 + 0.5 * torch.randn(200, generator=generator)).tolist()
+    assert symptom(curve, start=1.0) == "too high" and symptom(curve, start=1.0, noise=0.5) == "too low"
+
+
+def test_a_sweep_too_short_for_the_problem_says_so() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(300, 8)
+    found = lr_range_test((x, (x[:, 0] * x[:, 1] * x[:, 2] > 0).long()), model="mlp:16", steps=60, seeds=3)
+    assert found.advice.doubts and "(not sure)" in found.verdict or found.low is None
+
+
 def test_a_short_curve_is_refused() -> None:
     with pytest.raises(UserError, match="give 40 or more"):
         symptom([1.0] * 39)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -163,20 +164,29 @@ def _with_checked(found: RangeTest, setting: Setting, low: float, high: float) -
     """The suggestion tested by constant rates in and around it, and a doubt where none in it does well."""
     rates = spread(low, high)
     losses, valid = constant(setting, rates)
+    noise = _noise(found)
     rows: list[Checked] = []
     for place, rate in enumerate(rates):
         after = float(valid[place].mean())
-        word = symptom(losses[:, place].mean(1).tolist())
+        word = symptom(losses[:, place].mean(1).tolist(), noise=noise)
         rows.append(Checked(rate, after if math.isfinite(after) else math.inf, word, low <= rate <= high))
-    return replace(found, checked=tuple(rows), advice=_doubted(found.advice, rows))
+    return replace(found, checked=tuple(rows), advice=_doubted(found.advice, rows, setting.steps))
 
 
-def _doubted(advice: Advice, rows: Sequence[Checked]) -> Advice:
+def _noise(found: RangeTest) -> float:
+    """What minibatches do to the mean loss over seeds, from the beginning of the sweep, where nothing is learned."""
+    begin = torch.tensor(found.losses, dtype=torch.float64)[:, : len(found.rates) // 8].mean(0)
+    return float(begin.std()) if bool(begin.isfinite().all()) else 0.0
+
+
+def _doubted(advice: Advice, rows: Sequence[Checked], steps: int) -> Advice:
     inside = [row for row in rows if row.suggested]
     good = [row for row in inside if row.symptom == "good"]
-    best = min(rows, key=lambda row: row.loss)
     doubts = list(advice.doubts)
-    if not good:
+    best = min(rows, key=lambda row: row.loss)
+    if best.suggested and all(row.symptom == "too low" for row in inside):
+        doubts.append(f"every rate in the interval still falls after {steps} steps: give more")
+    elif not good:
         words = ", ".join(dict.fromkeys(row.symptom for row in inside))
         doubts.append(f"no constant rate tried in the interval looked good: {words}")
     if not best.suggested:
@@ -188,7 +198,7 @@ def spread(low: float, high: float) -> list[float]:
     """Twelve rates: three below the interval, six in it with its ends, three above.
 
     >>> [f"{rate:.1e}" for rate in spread(0.01, 0.1)][2:5]
-    ['3.1e-03', '1.0e-02', '1.6e-02']
+    ['3.2e-03', '1.0e-02', '1.6e-02']
     """
     step = BEYOND ** (1 / 3)
     inside = [low * (high / low) ** (place / 5) for place in range(5)] + [high]

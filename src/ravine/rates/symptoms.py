@@ -19,17 +19,19 @@ FALLEN = 0.05  # of the first loss: a run that ends closer to it has learned not
 EXPLODED = 1.5  # times the first loss: a block above shows steps that are too long, even if the run recovers
 BUMPY = 0.15  # of the first loss: all rises of the blocks together; a good curve hardly rises
 SOLVED = 0.1  # of the first loss: a run that ends below has found its way through whatever bumps
+CHANCE = 1 / math.sqrt(math.pi)  # mean rise from one of two equal means to the other, 0 for a fall, in their noise
 FALLING = 0.05  # of the whole fall: a run whose last third still brings more has not come far enough
 
 
-def symptom(losses: Sequence[float], start: float | None = None) -> Symptom:
+def symptom(losses: Sequence[float], start: float | None = None, noise: float = 0.0) -> Symptom:
     """Judge a learning rate by the training loss of every step of one run, in order.
 
     The rules, the first that holds: not finite, or ends above the start: "diverges". Ends within 5 % of the start:
     "flat", with a rate far too low or far too high. Explodes and comes down again, or goes up and down by more than
     15 % of the start, and ends above 10 % of it: "too high". The last third still brings more than 5 % of the fall:
     "too low". Otherwise, fast then slow: "good". ``start`` is the loss before training, where it is known better than
-    by the first minibatch.
+    by the first minibatch; ``noise`` the standard deviation of one loss that the draw of the minibatch makes: what
+    rises it alone would make are taken off.
 
     The curve alone is judged: a run that has settled on a poor level without any bump looks good.
 
@@ -52,6 +54,7 @@ def symptom(losses: Sequence[float], start: float | None = None) -> Symptom:
     if first - end < FALLEN * scale:
         return "flat"
     risen = math.fsum(max(after - before, 0.0) for before, after in pairwise(blocks))
+    risen -= (BLOCKS - 1) * CHANCE * noise / math.sqrt(len(losses) / BLOCKS)
     exploded = max(blocks) > first + (EXPLODED - 1) * scale
     if (exploded or risen > BUMPY * scale) and end > SOLVED * scale:
         return "too high"
