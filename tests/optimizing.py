@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ravine.randomness import order
+
 
 def drive(optimizer: Optimizer, steps: int = 5, scale: float = 1.0, seed: int = 0) -> None:
     """Steps with random gradients, through a closure so that look-ahead rules run as well."""
@@ -36,3 +38,9 @@ def weights(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float32) -> lis
 def flat(params: list[nn.Parameter]) -> Tensor:
     """All their numbers."""
     return torch.cat([p.detach().flatten() for p in params])
+
+
+def samples_at(seed: int, step: int, samples: int, batch: int) -> Tensor:
+    """Which samples a run of that seed sees at a step, counted by hand: int64 [batch]."""
+    epoch, place = divmod(step, samples // batch)
+    return order(seed, epoch, samples)[place * batch : (place + 1) * batch]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ravine.errors import UserError
+from ravine.optim.base import RuleOptimizer
 from ravine.problems.blame import blame
 from ravine.randomness import key
 from ravine.rates.restore import restored
+from ravine.rules.rule import needs_of
 from ravine.types import Loss
 
 
@@ -105,9 +107,8 @@ def _finite(optimizer: Optimizer) -> bool:
 
 def _needs_closure(optimizer: Optimizer) -> bool:
     """Whether the optimizer evaluates the loss itself: L-BFGS, and rules that look ahead."""
-    rules: Callable[[], list[Any]] | None = getattr(optimizer, "rules", None)
-    ahead = rules is not None and any("gradient_ahead" in getattr(rule, "needs", ()) for rule in rules())
-    return ahead or isinstance(optimizer, torch.optim.LBFGS)
+    rules = optimizer.rules() if isinstance(optimizer, RuleOptimizer) else []
+    return isinstance(optimizer, torch.optim.LBFGS) or any("gradient_ahead" in needs_of(rule) for rule in rules)
 
 
 def _loss_of(model: nn.Module, loss: Loss, x: Any, y: Any) -> Tensor:
