@@ -215,6 +215,17 @@ def test_what_does_not_fit_is_one_sentence(changes: dict[str, Any], words: str) 
         Training(recipe(**changes), load("wine"))
 
 
+def test_an_average_that_a_recipe_asks_for_is_evaluated() -> None:
+    start = {"name": "swa", "swa_start": 40.0}
+    made = recipe(model="mlp:8", rule={"name": "momentum", "lr": 0.05, "with": [start]}, epochs=12, patience=5)
+    running = trained(made)
+    assert running.averaged is not None and running.state.lane is not None
+    weights = torch.cat([p.detach().reshape(-1) for p in running.averaged.parameters()])
+    assert torch.equal(weights, running.state.lane.slots["average"])
+    assert not torch.equal(weights, running.state.lane.weights)
+    assert trained(recipe(epochs=1)).averaged is None
+
+
 # --- Row L6: the linter ----------------------------------------------------------------------------------------------
 
 KERAS = {"factor": 0.2, "patience": 5, "min_lr": 0.001, "dialect": "keras"}

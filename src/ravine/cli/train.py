@@ -126,6 +126,8 @@ def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds
     write_whole(folder / "result.json", kept.model_dump_json().encode())
     if running.best is not None:
         write_whole(folder / "best.safetensors", save(running.weights()))
+    if (averaged := running.averaged) is not None:
+        write_whole(folder / "averaged.safetensors", save(weights_of(averaged)))
     for place, lane in enumerate(running.state.snapshots):
         write_whole(folder / f"snapshot-{place + 1}.safetensors", save(weights_of(running.model.load(lane))))
 
@@ -146,6 +148,7 @@ def _snapshots(running: Training, test: bool) -> dict[str, Any]:
 
 def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
     from ravine.losses import metric_name
+    from ravine.training.loop import evaluate_model
 
     result = running.result
     facts: dict[str, Any] = {"folder": str(folder), "status": result.status, "best_epoch": result.best_epoch}
@@ -155,6 +158,10 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
         if test:
             facts["test_loss"], facts[f"test {metric_name(running.problem)}"] = running.test()
     facts |= {f"rate from epoch {epoch:g}": rate for epoch, rate in running.reductions}
+    if (averaged := running.averaged) is not None:
+        part, of = (running.problem.test, "test") if test else (running.problem.valid, "validation")
+        pair = evaluate_model(averaged, running.loss, running.problem, part)
+        facts |= dict(zip((f"average, {of} loss", f"average, {of} {metric_name(running.problem)}"), pair, strict=True))
     if running.state.snapshots:
         facts |= _snapshots(running, test)
     if json:

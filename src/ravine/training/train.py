@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from ravine.engines.lane import Lane, Model
 from ravine.errors import UserError
 from ravine.losses import loss_of
 from ravine.models import model_factory
+from ravine.optim.average import SLOT
+from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
 from ravine.problems.problem import Part, Problem
 from ravine.recipe import Recipe
@@ -79,6 +81,7 @@ class Training:
                     if self.stopped_early or request.made:
                         break
                     self._save(track)
+                track.sync()
                 self._save(track, at_once=True)
                 self.interrupted = not self.finished
         except KeyboardInterrupt:
@@ -144,6 +147,17 @@ class Training:
         if self.state.best is None:
             raise UserError(f"the run has no best point: {self.state.diverged or 'nothing was measured yet'}")
         return self.model.load(self.state.best).eval()
+
+    @property
+    def averaged(self) -> nn.Module | None:
+        """The model at the average that a combinator kept, batch normalisation renewed; None where none was kept."""
+        lane = self.state.lane
+        if lane is None or SLOT not in lane.slots or self.state.diverged:
+            return None
+        module = self.model.load(replace(lane, weights=lane.slots[SLOT]))
+        x, batch = self.problem.train.x, self.recipe.batch
+        renew_batchnorm(module, x[: len(x) // batch * batch].split(batch))
+        return module.eval()
 
     @property
     def ensemble(self) -> Ensemble:
