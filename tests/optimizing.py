@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ravine.optim.stepper import ENGINES
+from ravine.randomness import order
 
 # "compile" takes seconds a rule: tests/test_compile.py
 LIGHT = tuple(engine for engine in ENGINES if engine != "compile")
@@ -41,3 +42,9 @@ def weights(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float32) -> lis
 def flat(params: list[nn.Parameter]) -> Tensor:
     """All their numbers."""
     return torch.cat([p.detach().flatten() for p in params])
+
+
+def samples_at(seed: int, step: int, samples: int, batch: int) -> Tensor:
+    """Which samples a run of that seed sees at a step, counted by hand: int64 [batch]."""
+    epoch, place = divmod(step, samples // batch)
+    return order(seed, epoch, samples)[place * batch : (place + 1) * batch]

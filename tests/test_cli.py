@@ -19,7 +19,7 @@ from ravine.cli import app, main
 from ravine.store import Store
 from tests.mistakes import MISTAKES
 
-COMMANDS = ("race", "train", "rules", "runs", "show", "report", "export", "prove", "bench")
+COMMANDS = ("race", "train", "lr", "rules", "runs", "show", "report", "export", "prove", "bench")
 QUICK = ("--epochs", "2", "--rules", "adam,sgd", "--budget", "6", "--seeds", "2", "--model", "mlp:8", "--lanes", "64")
 SCRIPT = [sys.executable, "-c", "from ravine.cli import main; main()"]
 
@@ -80,8 +80,9 @@ def test_help_teaches(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
     assert call(*words, "--help") == 0
     shown = capsys.readouterr().out
     assert "Usage: ravine" in shown
-    if words in ((), ("race",), ("train",), ("rules",)):
-        assert "ravine race digits" in shown or "ravine train" in shown or "ravine rules nadam" in shown
+    if words in ((), ("race",), ("train",), ("lr",), ("rules",)):
+        taught = ("ravine race digits", "ravine train", "ravine lr digits", "ravine rules nadam")
+        assert any(example in shown for example in taught)
 
 
 def test_every_command_is_known_here() -> None:
@@ -172,6 +173,36 @@ def test_winner_trains_again_to_the_finalists_loss_and_the_same_bits(capfd: pyte
     assert "best at epoch" in capfd.readouterr().out
     assert call("train", f"{result['id']}/winner.toml", "--out", "one") == 2
     assert "holds a run already" in capfd.readouterr().err
+
+
+def test_a_range_test_of_a_table_says_where_to_train_and_draws_it(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"{i % 17},{i % 5},{3 * (i % 17) - (i % 5)}.5\n" for i in range(120))
+    Path("my.csv").write_text("a,b,price\n" + rows)
+    command = ("lr", "my.csv", "--target", "price", "--model", "mlp:16", "--seeds", "2", "--steps", "100")
+    assert call(*command, "--out", "lr.html") == 0
+    shown = capfd.readouterr().out
+    assert "at a learning rate from" in shown and "Plot: lr.html" in shown and "<html" in Path("lr.html").read_text()
+    assert call(*command, "--json") == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert 0 < facts["low"] < facts["high"] and len(facts["losses"]) == 2
+    assert call(*command, "--low", "1e-12", "--high", "1e-11") == 1
+    assert "No learning rate can be suggested" in capfd.readouterr().out
+
+
+def test_a_recipe_with_snapshots_and_a_plateau_is_linted_trained_and_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("r.toml").write_text(
+        'problem = "wine"\nmodel = "mlp:8"\nepochs = 6\nbatch = 16\nsnapshots = 3\npatience = 20\n'
+        'accumulate = 2\n[rule]\nname = "adam"\nlr = 0.01\n[plateau]\npatience = 2\nmin_lr = 0.02\n'
+    )
+    assert call("train", "r.toml", "--out", "mine", "--test", "--json") == 0
+    shown = capfd.readouterr()
+    assert shown.err.splitlines() == [
+        "Note: the plateau's min_lr 0.02 is not below the learning rate 0.01: it never acts",
+        "Note: patience 20 is as long as the run of 18 measurements: it never stops early",
+    ]
+    facts = json.loads(shown.out)
+    assert {"last snapshot, test loss", "ensemble of 3, test accuracy"} <= facts.keys()
+    assert {f"snapshot-{i}.safetensors" for i in (1, 2, 3)} <= {path.name for path in Path("mine").iterdir()}
 
 
 @pytest.mark.parametrize("command", ["rules --json", "rules nadam --json", "prove --steps 1 --json"])

@@ -12,12 +12,12 @@ import ravine
 
 ROOT = Path(ravine.__file__).parent
 LAYERS = (
-    "errors", "types", "_version", "files", "randomness", "validation",
+    "errors", "types", "_version", "files", "randomness", "validation", "gradients",
     "rules", "schedules", "emit",
     "results", "reading", "problems.problem", "engines", "optim",
     "problems", "losses", "models", "recipe",
     "training", "racing", "store", "report",
-    "prove", "api", "bench", "cli", "",
+    "rates", "prove", "api", "bench", "cli", "",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

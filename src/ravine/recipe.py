@@ -13,17 +13,22 @@ from ravine.errors import UserError, unknown
 from ravine.files import write_whole
 from ravine.rules.rule import Rule, hypers, name_of
 from ravine.rules.spec import rule_from_spec
-from ravine.schedules import Schedule, check, from_spec
+from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.validation import validated
 
 FORMAT = 1
+BATCH = "batch"  # what a schedule may multiply beside the hyperparameters
 
 
 class Recipe(BaseModel):
     """What to train, on what, how, and with which draw.
 
-    ``rule`` is {"name": ..., hyperparameters ..., "with": [combinators]}; ``schedule`` maps a hyperparameter to the
-    schedule that multiplies it, with every length in epochs: {"lr": {"name": "cosine"}}.
+    ``rule`` is {"name": ..., hyperparameters ..., "with": [combinators]}; ``schedule`` maps a hyperparameter, or
+    "batch", to the schedule that multiplies it, with every length in epochs: {"lr": {"name": "cosine"}}. The batch
+    size changes between epochs only. ``plateau`` holds the settings of a `ravine.schedules.Plateau`, which counts
+    measurements of the validation loss, as ``patience`` does: one an epoch, or more where there are fewer than 18
+    epochs. ``snapshots`` cuts the run into so many cosine cycles of the learning rate and keeps the weights at the end
+    of each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +44,9 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)  # measurements without a better validation loss before stopping; 0: never
+    accumulate: int = Field(default=1, ge=1)  # parts in which a minibatch goes through the model; the step is the same
+    snapshots: int = Field(default=0, ge=0)  # 0: none
+    plateau: dict[str, Any] | None = None
     rule: dict[str, Any] = Field(default_factory=lambda: {"name": "adam"})
     schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
 
@@ -46,13 +54,48 @@ class Recipe(BaseModel):
         """The checked rule."""
         return rule_from_spec(self.rule)
 
+    def rule_schedules(self) -> dict[str, dict[str, Any]]:
+        """The schedules of the rule's hyperparameters as plain values, the cycles of ``snapshots`` among them."""
+        own = {name: spec for name, spec in self.schedule.items() if name != BATCH}
+        return own | {"lr": cycles(self.epochs, self.snapshots)} if self.snapshots else own
+
     def make_schedules(self) -> dict[str, Schedule]:
-        """The checked schedules, bound to the run's length."""
-        rule = self.make_rule()
-        for name in self.schedule:
+        """The checked schedules of the rule's hyperparameters, bound to the run's length."""
+        rule, specs = self.make_rule(), self.rule_schedules()
+        for name in specs:
             if name not in hypers(rule):
-                raise unknown(f"hyperparameter of {name_of(rule)} to schedule", name, hypers(rule))
-        return {name: check(from_spec(spec)).over(self.epochs) for name, spec in self.schedule.items()}
+                raise unknown(f"hyperparameter of {name_of(rule)} to schedule", name, [*hypers(rule), BATCH])
+        return {name: check(from_spec(spec)).over(self.epochs) for name, spec in specs.items()}
+
+    def make_growth(self) -> Schedule | None:
+        """The checked schedule of the batch size, bound to the run's length; None where it stays as it is."""
+        return check(from_spec(self.schedule[BATCH])).over(self.epochs) if BATCH in self.schedule else None
+
+    def make_plateau(self) -> Plateau | None:
+        """The checked plateau."""
+        return None if self.plateau is None else plateau_from(self.plateau)
+
+    def check(self) -> None:
+        """Raise one sentence on the first value that is not allowed, alone or beside another."""
+        self._check_snapshots()
+        self.make_schedules()
+        self.make_growth()
+        if self.make_plateau() is not None and "lr" not in hypers(self.make_rule()):
+            raise UserError(f"plateau: {name_of(self.make_rule())} has no learning rate to reduce; leave plateau out")
+        if self.accumulate > self.batch:
+            raise UserError(f"accumulate {self.accumulate} is more than the {self.batch} samples of a batch")
+
+    def _check_snapshots(self) -> None:
+        if not self.snapshots:
+            return
+        if "lr" in self.schedule:
+            raise UserError("snapshots makes the schedule of the learning rate itself: leave out schedule.lr")
+        if self.epochs % self.snapshots:
+            fitting = -(-self.epochs // self.snapshots) * self.snapshots
+            raise UserError(
+                f"snapshots {self.snapshots}: {self.epochs} epochs are no whole number of epochs a cycle; "
+                f"give epochs = {fitting}"
+            )
 
     def save(self, path: str | Path) -> Path:
         """Write the recipe as TOML; only what differs from nothing: keys that are None are left out."""
@@ -64,13 +107,18 @@ class Recipe(BaseModel):
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
+def cycles(epochs: int, snapshots: int) -> dict[str, Any]:
+    """The schedule of so many equal cosine cycles, as plain values (Huang et al. 2017, arXiv:1704.00109)."""
+    return {"name": "cosine-restarts", "first": epochs / snapshots, "growth": 1.0}
+
+
 def recipe_from(data: dict[str, Any], source: str) -> Recipe:
     """A validated recipe of plain values; a `UserError` that names ``source`` and the first thing wrong."""
     if data.get("ravine", FORMAT) != FORMAT:
         raise UserError(f"{source}: recipe format {data['ravine']} is not known to this ravine, which reads {FORMAT}")
     try:
         recipe = validated(Recipe, data, "key", strict=True)
-        recipe.make_schedules()
+        recipe.check()
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     return recipe

@@ -38,6 +38,9 @@ def train(
 ) -> None:
     """Train a recipe: progress, validation curve, early stopping, the best weights.
 
+    A recipe may also reduce the learning rate on a plateau, grow the batch size, take a minibatch in parts, and keep
+    snapshots; what in it can have no effect is said before the first step. See docs/learning-rate.md.
+
     [bold]Examples[/bold]
 
       ravine train race-digits-7f3a/winner.toml
@@ -50,6 +53,7 @@ def train(
     from ravine.models import probe
     from ravine.recipe import load_recipe
     from ravine.store import Store
+    from ravine.training.lint import lint
     from ravine.training.train import Training, model_of
 
     read = load_recipe(recipe)
@@ -64,6 +68,8 @@ def train(
         running.restore(folder)
     elif (folder / "state.json").exists():
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
+    for finding in lint(read, len(problem.train)):
+        print(f"Note: {finding}", file=sys.stderr)
     begin = time.monotonic()
     with Store.open(store) as opened:
         _watch(running, quiet=json)
@@ -102,6 +108,7 @@ def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds
     from ravine.files import write_whole
     from ravine.losses import metric_name
     from ravine.store import Training as Kept
+    from ravine.training.train import weights_of
 
     kept = Kept(
         id=folder.name,
@@ -119,10 +126,29 @@ def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds
     write_whole(folder / "result.json", kept.model_dump_json().encode())
     if running.best is not None:
         write_whole(folder / "best.safetensors", save(running.weights()))
+    if (averaged := running.averaged) is not None:
+        write_whole(folder / "averaged.safetensors", save(weights_of(averaged)))
+    for place, lane in enumerate(running.state.snapshots):
+        write_whole(folder / f"snapshot-{place + 1}.safetensors", save(weights_of(running.model.load(lane))))
+
+
+def _snapshots(running: Training, test: bool) -> dict[str, Any]:
+    """The last snapshot and the ensemble of all on the validation part, or on the test part if it was asked for."""
+    from ravine.losses import metric_name
+
+    part, of = (running.problem.test, "test") if test else (running.problem.valid, "validation")
+    *_, last, together = running.compare_snapshots(part)
+    names = {"last snapshot": last, f"ensemble of {len(running.state.snapshots)}": together}
+    return {
+        f"{name}, {of} {what}": value
+        for name, pair in names.items()
+        for what, value in zip(("loss", metric_name(running.problem)), pair, strict=True)
+    }
 
 
 def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
     from ravine.losses import metric_name
+    from ravine.training.loop import evaluate_model
 
     result = running.result
     facts: dict[str, Any] = {"folder": str(folder), "status": result.status, "best_epoch": result.best_epoch}
@@ -131,6 +157,13 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
         facts["fingerprint"] = running.fingerprint()
         if test:
             facts["test_loss"], facts[f"test {metric_name(running.problem)}"] = running.test()
+    facts |= {f"rate from epoch {epoch:g}": rate for epoch, rate in running.reductions}
+    if (averaged := running.averaged) is not None:
+        part, of = (running.problem.test, "test") if test else (running.problem.valid, "validation")
+        pair = evaluate_model(averaged, running.loss, running.problem, part)
+        facts |= dict(zip((f"average, {of} loss", f"average, {of} {metric_name(running.problem)}"), pair, strict=True))
+    if running.state.snapshots:
+        facts |= _snapshots(running, test)
     if json:
         from json import dumps
 
@@ -138,8 +171,9 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
     else:
         if result.status == "diverged":
             print(f"Diverged: {result.reason}.")
+        wide = max(16, *map(len, facts))
         for name, value in facts.items():
             shown = f"{value:.6g}" if isinstance(value, float) else value
-            print(f"{name.replace('_', ' '):>16}  {shown}")
+            print(f"{name.replace('_', ' '):>{wide}}  {shown}")
     if result.status == "diverged":
         raise typer.Exit(1)

@@ -42,28 +42,40 @@ class Lanes:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def step(self, part: Part, index: Tensor, time: float) -> Tensor:
+    def step(self, part: Part, index: Tensor, time: float, pieces: int = 1) -> Tensor:
         """One optimizer step of every lane on its seed's minibatch.
 
         ``index`` [seeds, batch] says which samples of ``part`` each seed sees, in the order of ``self.seeds``; ``time``
-        is that of the schedules. Returns the loss of each lane before the step, [K].
+        is that of the schedules; ``pieces`` into how many parts the minibatch is taken, whose gradients are averaged.
+        Returns the loss of each lane before the step, [K].
         """
         self.step_count += 1
         self.time = time
-        self._set_noise()
-        batch = self._batch(part, index)
-        losses, stacked = self._gradients(aheads(self.groups, self.weights, time), batch)
+        losses, stacked = self._gradients(aheads(self.groups, self.weights, time), part, index, pieces)
         if climbs(self.groups):
             buffers = {n: b.clone() for n, b in self.buffers.items()}  # running statistics are those of the first pass
-            _, stacked = self._gradients(climbed(self.groups, self.weights, stacked, time), batch)
+            _, stacked = self._gradients(climbed(self.groups, self.weights, stacked, time), part, index, pieces)
             self.buffers = buffers
         for group in self.groups:
             group.update(self.weights, stacked, self.step_count, time)
         return losses[self.back]
 
-    def _gradients(self, point: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        """The losses [K] at the weights ``point`` [K, P], and the gradients, [K, *shape] for each parameter."""
-        losses, *grads = self.stepping(*self._state(point), *batch)
+    def set_hyper(self, row: int, name: str, value: float) -> None:
+        """Give one lane another value of a hyperparameter, from its next step on."""
+        at = int(self.back[row])
+        group = next(g for g in self.groups if g.start <= at < g.end)
+        group.set_hyper(at - group.start, name, value)
+
+    def _gradients(self, point: Tensor, part: Part, index: Tensor, pieces: int) -> tuple[Tensor, Sequence[Tensor]]:
+        """The mean losses [K] at the weights ``point`` [K, P], and the gradients, [K, *shape] for each parameter."""
+        found: list[Tensor] = []
+        for place, piece in enumerate(index.tensor_split(pieces, dim=1)):
+            self._set_noise(place)
+            more = self.stepping(*self._state(point), *self._batch(part, piece))
+            if pieces > 1:
+                more = [x * (piece.shape[1] / index.shape[1]) for x in more]
+            found = [a + b for a, b in zip(found, more, strict=True)] if place else list(more)
+        losses, *grads = found
         return losses, grads if self.together else [g.unsqueeze(0) for g in grads]
 
     def predict(self, x: Tensor) -> Tensor:
@@ -92,7 +104,8 @@ class Lanes:
         at = int(self.back[row])
         weights = readouts(self.groups, self.weights, self.time)[at].clone()
         buffers = {n: b[at].clone() for n, b in self.buffers.items()}
-        rule, schedules, *_ = next(g for g in self.groups if g.start <= at < g.end).member(0)
+        group = next(g for g in self.groups if g.start <= at < g.end)
+        rule, schedules, *_ = group.member(at - group.start)
         return Lane(rule, schedules, self.lane_seeds[at], weights, buffers, {}, {}, self.step_count)
 
     def _state(self, weights: Tensor) -> list[Tensor]:
@@ -107,7 +120,7 @@ class Lanes:
             return part.x[index[0]], part.y[index[0]]
         return part.x[index][self.seed_row], part.y[index][self.seed_row]
 
-    def _set_noise(self) -> None:
+    def _set_noise(self, piece: int) -> None:
         for layer, name in enumerate(self.model.noise):
-            keys = {seed: noise_key(seed, self.step_count, layer) for seed in self.seeds}
+            keys = {seed: noise_key(seed, self.step_count, layer, piece) for seed in self.seeds}
             self.buffers[name] = torch.tensor([keys[seed] for seed in self.lane_seeds])

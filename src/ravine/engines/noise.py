@@ -105,6 +105,6 @@ def gradient_noise(seed: int, step: int, place: int, like: Tensor) -> Tensor:
     return torch.randn(like.shape, generator=drawn, dtype=torch.float64).to(like.device, like.dtype)
 
 
-def noise_key(seed: int, step: int, layer: int) -> int:
-    """The key of one layer at one step."""
-    return key(seed, "noise", step, layer)
+def noise_key(seed: int, step: int, layer: int, piece: int = 0) -> int:
+    """The key of one layer at one step; a minibatch that is taken in pieces has one a piece."""
+    return key(seed, "noise", step, layer, *([piece] if piece else []))

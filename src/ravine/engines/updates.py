@@ -14,7 +14,7 @@ from ravine.engines.column import Column
 from ravine.engines.kernel import KernelStep, serves
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import gradient_noise
-from ravine.rules.rule import Rule, chain, filled, needs_of, reads_elsewhere, scalars_of, slots_of, values
+from ravine.rules.rule import Rule, chain, filled, needs_of, reads_elsewhere, scalars_of, slots_of, values, with_values
 from ravine.rules.sharpness import ascent_of, footing
 from ravine.schedules import Schedule
 from ravine.types import State
@@ -55,6 +55,11 @@ class Group:
         slots = {name: slot[offset] for name, slot in self.slots.items()}
         scalars = {name: float(column[offset]) for name, column in self.scalars.items()}
         return self.rules[offset], self.schedules[offset], slots, scalars
+
+    def set_hyper(self, offset: int, name: str, value: float) -> None:
+        """Give one lane another value of a hyperparameter."""
+        self.rules[offset] = with_values(self.rules[offset], {name: value})
+        self.base[name][offset] = value
 
     def at(self, time: float) -> Numbers:
         """Every lane's hyperparameters at that time."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from ravine.errors import unknown
+from ravine.optim.average import averaged, swapped
 from ravine.optim.base import RuleOptimizer
+from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.discovered import FromRule, OfRule, find, of
 from ravine.optim.extras import Extras
 from ravine.optim.finite import NonFiniteGradient
+from ravine.optim.grouping import Groups, groups_for
+from ravine.optim.microbatch import accumulate, micro_batches
+from ravine.optim.plateau import ReduceOnPlateau
+from ravine.optim.snapshots import Ensemble, Snapshots
 from ravine.optim.torchlike import SGD, Adadelta, Adagrad, RMSprop
 from ravine.optim.torchlike_adam import Adam, Adamax, AdamW, NAdam, RAdam
 from ravine.optim.torchlike_rest import ASGD, Rprop
@@ -20,15 +26,25 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Ensemble",
     "Extras",
     "FromRule",
+    "Groups",
     "NAdam",
     "NonFiniteGradient",
     "RAdam",
     "RMSprop",
+    "ReduceOnPlateau",
     "Rprop",
     "RuleOptimizer",
+    "Snapshots",
+    "accumulate",
+    "averaged",
+    "groups_for",
+    "micro_batches",
     "of",
+    "renew_batchnorm",
+    "swapped",
 ]
 
 

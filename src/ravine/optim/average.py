@@ -57,7 +57,7 @@ def _kept(optimizer: RuleOptimizer) -> list[tuple[str | int, Tensor, Rule]]:
         if SLOT in slots_of(rule) or reads_elsewhere(rule):
             found += [(name, p, rule) for name, p in zip(names, group["params"], strict=True)]
     if not found:
-        raise UserError("this optimizer keeps no average of the weights: make it with ema=0.999")
+        raise UserError("this optimizer keeps no average of the weights: make it with ema=0.999 or swa_start=1000")
     return found
 
 

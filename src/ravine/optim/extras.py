@@ -32,6 +32,7 @@ class Extras(TypedDict, total=False):
     asam: float  # as sam, the way uphill measured relative to the weights
     ema: float  # keeps an average of the weights, of which this share stays at each step; `optim.average` reads it
     state_dtype: torch.dtype  # torch.bfloat16: slots in half the memory, rounded at random; not the average
+    swa_start: float  # keeps the equal average of the weights after each later step; read as that of ``ema``
     schedules: Mapping[str, Callable[[float], float]]  # by hyperparameter of the rule; the first step has time 0
     engine: Engine
     noise_seed: int  # keys the gradient noise; 0 if not given

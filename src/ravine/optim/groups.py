@@ -26,6 +26,7 @@ from ravine.rules.combine import (
     GradientNoise,
     IndependentDecay,
     Lookahead,
+    Swa,
 )
 from ravine.rules.rule import Hyper, Rule, catalogue, chain, hypers, values, with_values
 
@@ -43,7 +44,8 @@ CLIPS: Mapping[str, Callable[[Rule, Any], Rule]] = {
     "clip_global_norm": ClipGlobalNorm,
 }
 CLIMBS: Mapping[str, Callable[[Rule, Any], Rule]] = {"sam": SAM, "asam": ASAM}
-EXTRA = ("gradient_noise", "centralize", "cautious", "lookahead", *CLIMBS, "ema")
+AVERAGES: Mapping[str, Callable[[Rule, Any], Rule]] = {"ema": Averaged, "swa_start": Swa}
+EXTRA = ("gradient_noise", "centralize", "cautious", "lookahead", *CLIMBS, *AVERAGES)
 OURS = ("dialect", "decay", *CLIPS, *EXTRA, "state_dtype", "schedules")  # options that torch's groups do not have
 PLAIN = (float, int, bool, str, type(None))
 ALMOST = 0.85  # so like a known option that it is a slip of the pen; keys that schedulers write are less like
@@ -146,8 +148,10 @@ def compose(rule: Rule, group: Mapping[str, Any]) -> Rule:
         rule = Lookahead(rule, number(group["lookahead"]))
     climb = _one(group, CLIMBS)
     rule = CLIMBS[climb](rule, number(group[climb])) if climb else rule
-    averages = group.get("ema") is not None and not any(isinstance(part, Averaged) for part in chain(rule))
-    return Averaged(rule, number(group["ema"])) if averages else rule
+    if any(isinstance(part, Averaged | Swa) for part in chain(rule)):
+        return rule
+    average = _one(group, AVERAGES)
+    return AVERAGES[average](rule, number(group[average])) if average else rule
 
 
 def _one(group: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:

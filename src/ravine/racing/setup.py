@@ -35,7 +35,7 @@ class Setup:
     def of(cls, spec: RaceSpec, problem: Problem) -> Setup:
         """Decide what the user left open; a `UserError` where what they chose does not fit the problem."""
         samples = len(problem.train)
-        batch = spec.batch or _batch(samples)
+        batch = spec.batch or batch_for(samples)
         if batch > samples:
             raise UserError(f"batch {batch} is more than the {samples} training samples of {problem.name}")
         per_epoch = max(1, samples // batch)
@@ -96,6 +96,6 @@ class Setup:
         return replace(self.space, ranges=found, widened=dict(widened))
 
 
-def _batch(samples: int) -> int:
+def batch_for(samples: int) -> int:
     """64, or for small data the power of two that gives about sixteen steps an epoch, 8 at least."""
     return 64 if samples >= 1000 else min(samples, max(8, 2 ** ((samples // 16).bit_length() - 1)))

@@ -20,25 +20,37 @@ HERE = Path(__file__).parent
 
 def html(result: RaceResult) -> str:
     """The whole report of a race as the text of one HTML file that loads nothing."""
+    return rendered("page.html", HERE, r=result, numbers=numbers, parts=_parts, **_contents(result))
+
+
+def rendered(template: str, folder: Path, **contents: Any) -> str:
+    """A page of that template, dressed as every page is: style, scripts, and the policy that allows only those."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
     pages = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     scripts = [_one_newline(get_plotlyjs()), _one_newline((HERE / "page.js").read_text(encoding="utf-8"))]
     style = (HERE / "page.css").read_text(encoding="utf-8")
     policy = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
-    return pages.get_template("page.html").render(
-        r=result, scripts=scripts, style=style, policy=policy, numbers=numbers, parts=_parts, **_contents(result)
-    )
+    return pages.get_template(template).render(scripts=scripts, style=style, policy=policy, **contents)
 
 
 def write(result: RaceResult, path: str | Path) -> Path:
     """Write the report to a file, or to ``report.html`` in a folder; the file is whole or not there at all."""
+    return write_page(html(result), path)
+
+
+def write_page(text: str, path: str | Path) -> Path:
+    """Write a page to a file, or to ``report.html`` in a folder; the file is whole or not there at all."""
     target = Path(path)
     target = target / "report.html" if target.is_dir() else target
-    text, beside = html(result), target.with_name(f".{target.name}.{os.getpid()}")
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(text, encoding="utf-8")
@@ -64,11 +76,11 @@ def _contents(result: RaceResult) -> dict[str, Any]:
             name: getattr(findings, name)(result)
             for name in ("learning_rates", "curves", "failures", "differences", "paid")
         },
-        "rates": {rule: _data(figure) for rule, figure in rates.items()},
+        "rates": {rule: figure_data(figure) for rule, figure in rates.items()},
         "figures": {
-            "curves": _data(figures.curve_figure(result)),
-            "failures": _data(figures.failure_figure(result)),
-            "differences": _data(figures.difference_figure(result)),
+            "curves": figure_data(figures.curve_figure(result)),
+            "failures": figure_data(figures.failure_figure(result)),
+            "differences": figure_data(figures.difference_figure(result)),
         },
         "first_epochs": reading.first_epochs(result),
         "unrated": sorted({run.rule for run in reading.contenders(result) if "lr" not in run.hypers}),
@@ -79,7 +91,7 @@ def _contents(result: RaceResult) -> dict[str, Any]:
     }
 
 
-def _data(figure: Any | None) -> str:
+def figure_data(figure: Any | None) -> str:
     """A figure as JSON that may stand inside a script element."""
     return "" if figure is None else json.dumps(json.loads(figure.to_json())).replace("<", "\\u003c")
 

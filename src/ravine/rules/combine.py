@@ -11,6 +11,7 @@ from ravine.rules.decay import CoupledDecay, CoupledDecayFull, DecoupledDecay, I
 from ravine.rules.lookahead import Lookahead
 from ravine.rules.maxnorm import MaxNorm
 from ravine.rules.sharpness import ASAM, SAM
+from ravine.rules.swa import Swa
 
 __all__ = [
     "ASAM",
@@ -28,4 +29,5 @@ __all__ = [
     "IndependentDecay",
     "Lookahead",
     "MaxNorm",
+    "Swa",
 ]

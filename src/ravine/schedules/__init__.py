@@ -4,6 +4,7 @@ from ravine.schedules.combine import Sequence, WarmUp, between
 from ravine.schedules.cycle import CosineRestarts, ExpRange, Triangular, Triangular2
 from ravine.schedules.decay import Constant, Cosine, Exponential, InverseTime, Linear, MultiStep, Polynomial, Step
 from ravine.schedules.phases import OneCycle, OneCycleMomentum, WarmupStableDecay
+from ravine.schedules.plateau import Plateau, Waiting, plateau_from
 from ravine.schedules.schedule import Product, Schedule, Setting, setting, settings
 from ravine.schedules.spec import catalogue, check, from_spec, to_spec
 
@@ -18,6 +19,7 @@ __all__ = [
     "MultiStep",
     "OneCycle",
     "OneCycleMomentum",
+    "Plateau",
     "Polynomial",
     "Product",
     "Schedule",
@@ -26,12 +28,14 @@ __all__ = [
     "Step",
     "Triangular",
     "Triangular2",
+    "Waiting",
     "WarmUp",
     "WarmupStableDecay",
     "between",
     "catalogue",
     "check",
     "from_spec",
+    "plateau_from",
     "setting",
     "settings",
     "to_spec",

@@ -109,8 +109,8 @@ class Product(Schedule):
         return Product(tuple(part.over(total) for part in self.parts))
 
 
-def settings(kind: type[Schedule]) -> dict[str, Setting]:
-    """The declared settings of a class of schedules, by name."""
+def settings(kind: type[Any]) -> dict[str, Setting]:
+    """The declared settings of a class, such as a schedule's, by name."""
     return {f.name: f.metadata["setting"] for f in fields(kind)}
 
 

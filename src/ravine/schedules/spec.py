@@ -5,12 +5,21 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ravine.errors import UserError, unknown
 from ravine.schedules.schedule import Schedule, Setting, settings
 
-S = TypeVar("S", bound=Schedule)
+
+class Declared(Protocol):
+    """A dataclass whose fields are settings: every schedule, and the plateau."""
+
+    def flaw(self) -> str | None:
+        """What is wrong between the settings."""
+        ...
+
+
+S = TypeVar("S", bound=Declared)
 
 
 def catalogue() -> dict[str, type[Schedule]]:

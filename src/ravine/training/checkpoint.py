@@ -15,6 +15,7 @@ from ravine.engines.lane import Lane
 from ravine.errors import UserError
 from ravine.files import digest, digest_of, reason, write_whole
 from ravine.results import Point
+from ravine.rules.rule import values, with_values
 from ravine.rules.spec import rule_from_spec, rule_to_spec
 from ravine.schedules import check, from_spec, to_spec
 from ravine.training.run import Candidate, Run
@@ -104,6 +105,7 @@ def _run_row(place: int, run: Run, tensors: dict[str, Tensor]) -> dict[str, Any]
         "curve": [point.model_dump() for point in run.curve],
         "lane": _lane_row(f"{place}/lane", run.lane, tensors),
         "best": _lane_row(f"{place}/best", run.best, tensors),
+        "snapshots": [_lane_row(f"{place}/snapshot{i}", lane, tensors) for i, lane in enumerate(run.snapshots)],
     }
 
 
@@ -114,7 +116,8 @@ def _lane_row(prefix: str, lane: Lane | None, tensors: dict[str, Tensor]) -> dic
     tensors.update({f"{prefix}/buffer/{name}": b for name, b in lane.buffers.items()})
     tensors.update({f"{prefix}/slot/{name}": s for name, s in lane.slots.items()})
     schedules = {name: to_spec(schedule) for name, schedule in lane.schedules.items()}
-    return {"schedules": schedules, "scalars": lane.scalars, "step": lane.step}
+    hypers = {name: float(value) for name, value in values(lane.rule).items()}  # a plateau may have changed them
+    return {"schedules": schedules, "hypers": hypers, "scalars": lane.scalars, "step": lane.step}
 
 
 def _run(place: int, row: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Run:
@@ -125,6 +128,8 @@ def _run(place: int, row: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> R
     run.diverged = row["diverged"]
     run.lane = _lane(f"{place}/lane", row["lane"], run, tensors)
     run.best = _lane(f"{place}/best", row["best"], run, tensors)
+    kept = [_lane(f"{place}/snapshot{i}", each, run, tensors) for i, each in enumerate(row.get("snapshots", []))]
+    run.snapshots = [lane for lane in kept if lane is not None]
     return run
 
 
@@ -135,7 +140,8 @@ def _lane(prefix: str, row: Mapping[str, Any] | None, run: Run, tensors: Mapping
     buffers = _under(f"{prefix}/buffer/", tensors)
     slots = _under(f"{prefix}/slot/", tensors)
     weights = tensors[f"{prefix}/weights"]
-    return Lane(run.candidate.rule, schedules, run.seed, weights, buffers, slots, dict(row["scalars"]), row["step"])
+    rule = with_values(run.candidate.rule, row.get("hypers", {}))
+    return Lane(rule, schedules, run.seed, weights, buffers, slots, dict(row["scalars"]), row["step"])
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,47 +2,93 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
 from ravine.randomness import order
+from ravine.schedules import Schedule
 
 FEWEST_TICKS = 18  # points of a learning curve at least, so that a race can stop losers within an epoch
 
 
 @dataclass(frozen=True)
 class Clock:
-    """How a run's steps are counted: minibatches, epochs, and the ticks at which it is measured."""
+    """How a run's steps are counted: minibatches, epochs, and the ticks at which it is measured.
+
+    ``growth`` multiplies the batch size; it is read at the beginning of each epoch, so that an epoch has minibatches
+    of one size, and never gives more than all samples. ``pieces`` is into how many parts a minibatch is taken.
+    """
 
     samples: int
     batch: int
     epochs: int
+    growth: Schedule | None = None
+    pieces: int = 1
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The batch size of each epoch."""
+        return tuple(self._size(epoch) for epoch in range(self.epochs))
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The steps done before each epoch, and at the end: one number more than there are epochs."""
+        return tuple(accumulate((max(1, self.samples // size) for size in self.sizes), initial=0))
+
+    def _size(self, epoch: int) -> int:
+        if self.growth is None:
+            return self.batch
+        wanted = min(float(self.samples), self.batch * self.growth(epoch))  # a growing factor may be infinite
+        return max(1, round(wanted))
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole minibatches only: what remains of an epoch's shuffle is left for the next."""
-        return max(1, self.samples // self.batch)
+        """Whole minibatches only, in the first epoch: what remains of a shuffle is left for the next epoch."""
+        return self.starts[1]
 
     @property
     def steps(self) -> int:
         """Optimizer steps of a full run."""
-        return self.steps_per_epoch * self.epochs
+        return self.starts[-1]
+
+    @cached_property
+    def ticks_per_epoch(self) -> int:
+        """One, or more where epochs are few and long."""
+        shortest = min(end - begin for begin, end in pairwise(self.starts))
+        return min(-(-FEWEST_TICKS // self.epochs), shortest)
 
     @property
     def ticks(self) -> int:
-        """Points of measurement: one an epoch, more where epochs are few and long."""
-        per_epoch = min(-(-FEWEST_TICKS // self.epochs), self.steps_per_epoch)
-        return self.epochs * per_epoch
+        """Points of measurement of a full run."""
+        return self.epochs * self.ticks_per_epoch
 
     def step_at(self, tick: int) -> int:
         """Optimizer steps done by that tick."""
-        return round(tick * self.steps / self.ticks)
+        epoch, part = divmod(tick, self.ticks_per_epoch)
+        if epoch >= self.epochs:
+            return self.steps
+        begin, end = self.starts[epoch : epoch + 2]
+        return round((begin * self.ticks_per_epoch + part * (end - begin)) / self.ticks_per_epoch)
 
     def epoch_at(self, tick: int) -> float:
         """Epochs done by that tick."""
-        return self.step_at(tick) / self.steps_per_epoch
+        return self.time(self.step_at(tick))
+
+    def place(self, step: int) -> tuple[int, int]:
+        """The epoch of that step (0 is the first) and its place there."""
+        epoch = min(bisect_right(self.starts, step) - 1, self.epochs - 1)
+        return epoch, step - self.starts[epoch]
+
+    def time(self, step: int) -> float:
+        """The epochs done before that step: the time of every schedule."""
+        epoch, place = self.place(step)
+        length = self.starts[epoch + 1] - self.starts[epoch]
+        return (epoch * length + place) / length
 
     def tick_near(self, share: float) -> int:
         """The tick nearest to a share of the run, the first at least."""
@@ -58,11 +104,12 @@ class Batches:
 
     def at(self, seeds: list[int], step: int) -> Tensor:
         """Which samples each seed sees at that step (0 is the first): int64 [seeds, batch]."""
-        epoch, place = divmod(step, self.clock.steps_per_epoch)
+        epoch, place = self.clock.place(step)
+        size = self.clock.sizes[epoch]
         self.orders = {at: o for at, o in self.orders.items() if at[1] == epoch}
         rows: list[Tensor] = []
         for seed in seeds:
             if (seed, epoch) not in self.orders:
                 self.orders[seed, epoch] = order(seed, epoch, self.clock.samples)
-            rows.append(self.orders[seed, epoch][place * self.clock.batch : (place + 1) * self.clock.batch])
+            rows.append(self.orders[seed, epoch][place * size : (place + 1) * size])
         return torch.stack(rows)

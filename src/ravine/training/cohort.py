@@ -42,10 +42,11 @@ class Cohort:
         for run in self.runs:
             run.lane = None
 
-    def advance(self, to_tick: int, keep_best: bool, draws: bool) -> Iterator[int]:
+    def advance(self, to_tick: int, keep_best: bool, draws: bool, keep: frozenset[int]) -> Iterator[int]:
         """Go on tick by tick, yielding the open runs, until it is there or too few are left.
 
-        ``draws`` says that the model may draw random numbers by itself, from torch's own generator.
+        ``draws`` says that the model may draw random numbers by itself, from torch's own generator; ``keep`` are the
+        ticks at which every run keeps its weights.
         """
         begin = self.runs[0].tick
         for measured in advance(self.lanes, self.problem, self.clock, to_tick, draws):
@@ -56,6 +57,8 @@ class Cohort:
             for row, better in enumerate(self._record(measured)):
                 if keep_best and better:
                     self.runs[row].best = self.lanes.snapshot(row)
+                if measured.tick in keep and not self.runs[row].diverged:
+                    self.runs[row].snapshots.append(self.lanes.snapshot(row))
             yield self.open
             if self.open <= CROWDED * len(self.runs):
                 return

@@ -44,8 +44,8 @@ def advance(lanes: Lanes, problem: Problem, clock: Clock, to_tick: int, draws: b
         begin, end = lanes.step_count, clock.step_at(tick)
         with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
             for step in range(begin, end):
-                time = step / clock.steps_per_epoch
-                total += lanes.step(problem.train, batches.at(lanes.seeds, step), time)
+                index = batches.at(lanes.seeds, step)
+                total += lanes.step(problem.train, index, clock.time(step), clock.pieces)
         yield measure(lanes, problem, tick, total / (end - begin))
 
 

@@ -50,6 +50,7 @@ class Run:
     curve: list[Point] = field(default_factory=list[Point])
     diverged: str = ""
     best: Lane | None = None  # the state at the lowest validation loss, for runs that keep it
+    snapshots: list[Lane] = field(default_factory=list[Lane])  # the weights at the ticks at which they were to be kept
 
     @property
     def best_point(self) -> Point | None:

@@ -30,9 +30,11 @@ class Track:
         clock: Clock,
         size: int = 1,
         draws: bool = True,
+        keep: frozenset[int] = frozenset(),
     ) -> None:
         self.models, self.loss, self.problem, self.clock, self.size = models, loss, problem, clock, size
         self.draws = draws
+        self.keep = keep  # ticks at which every run keeps its weights
         self._ended = 0  # lane-steps of cohorts that are done
         self._cohorts: list[Cohort | None] = [None] * len(models)
 
@@ -53,7 +55,7 @@ class Track:
                 for place in (place for place in range(len(self.models)) if self._cohorts[place] is None):
                     cohort = self._next(runs, to_tick, place)
                     if cohort is not None:
-                        going[place] = cohort.advance(to_tick, keep_best, self.draws)
+                        going[place] = cohort.advance(to_tick, keep_best, self.draws, self.keep)
                         self._cohorts[place] = cohort
                 busy = [place for place, cohort in enumerate(self._cohorts) if cohort is not None]
                 if not busy:
@@ -64,6 +66,12 @@ class Track:
                         self._end(place)
                 if any(still):
                     yield sum(filter(None, still))
+
+    def set_hyper(self, run: Run, name: str, value: float) -> None:
+        """Give a run that is in a cohort another value of a hyperparameter."""
+        for cohort in self._cohorts:
+            if cohort is not None and run in cohort.runs:
+                cohort.lanes.set_hyper(cohort.runs.index(run), name, value)
 
     @contextmanager
     def lent(self) -> Generator[None]:
@@ -76,6 +84,12 @@ class Track:
         finally:
             for cohort in running:
                 cohort.take_back()
+
+    def stop(self) -> None:
+        """Give every run that is in a cohort its state back; `go` must be called anew to go on."""
+        for place, cohort in enumerate(self._cohorts):
+            if cohort is not None:
+                self._end(place)
 
     def _next(self, runs: Sequence[Run], to_tick: int, place: int) -> Cohort | None:
         """The next cohort for a worker: of the runs that wait furthest behind, its even share."""

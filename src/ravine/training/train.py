@@ -6,7 +6,9 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,9 +16,14 @@ from ravine.engines.lane import Lane, Model
 from ravine.errors import UserError
 from ravine.losses import loss_of
 from ravine.models import model_factory
-from ravine.problems.problem import Problem
+from ravine.optim.average import SLOT
+from ravine.optim.batchnorm import renew_batchnorm
+from ravine.optim.snapshots import Ensemble
+from ravine.problems.problem import Part, Problem
 from ravine.recipe import Recipe
 from ravine.results import Point, RunResult
+from ravine.rules.rule import values
+from ravine.schedules import Waiting
 from ravine.training import checkpoint
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
@@ -34,6 +41,11 @@ def model_of(word: str, activation: str, problem: Problem) -> Callable[[], nn.Mo
     return problem.model
 
 
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """A model's parameters and buffers by name, contiguous, sharing no memory."""
+    return {name: tensor.detach().clone().contiguous() for name, tensor in module.state_dict().items()}
+
+
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
@@ -41,10 +53,13 @@ class Training:
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
         self.model = Model(model_of(recipe.model, recipe.activation, problem))
-        self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs)
+        recipe.check()
+        self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
-        candidate = Candidate(0, recipe.make_rule(), recipe.schedule)
+        self.plateau, self.waiting = recipe.make_plateau(), Waiting()
+        self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
+        candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
         lane = self.model.lane(candidate.rule, candidate.bound(recipe.epochs), recipe.seed)
         self.state = Run(f"s{recipe.seed}", candidate, recipe.seed, "train", lane)
         self.stopped_early = False
@@ -53,21 +68,36 @@ class Training:
 
     def run(self) -> Iterator[Point]:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
-        track = Track([self.model], self.loss, self.problem, self.clock)
+        cycles = self.recipe.snapshots
+        ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
+        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends)
         try:
             with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
                     if self.state.diverged:
                         break
+                    self._wait(track)
                     yield self.state.curve[-1]
                     self.stopped_early = self._patience_is_out()
                     if self.stopped_early or request.made:
                         break
                     self._save(track)
+                track.stop()
                 self._save(track, at_once=True)
                 self.interrupted = not self.finished
         except KeyboardInterrupt:
             self.interrupted = True
+
+    def _wait(self, track: Track) -> None:
+        """Let the plateau see the point just measured; the one before the first step does not count."""
+        if self.plateau is None or self.state.tick < 1:
+            return
+        point = self.state.curve[-1]
+        self.waiting, reduce = self.plateau.after(self.waiting, point.valid_loss)
+        before = self.reductions[-1][1] if self.reductions else values(self.state.candidate.rule)["lr"]
+        if reduce and (lower := self.plateau.reduced(before)) < before:
+            track.set_hyper(self.state, "lr", lower)
+            self.reductions.append((point.epoch, lower))
 
     def _patience_is_out(self) -> bool:
         best = self.state.best_point
@@ -78,7 +108,8 @@ class Training:
         if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
             return
         begin = time.monotonic()
-        facts = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
+        facts: dict[str, Any] = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
+        facts |= {"waiting": asdict(self.waiting), "reductions": self.reductions}
         with track.lent():
             checkpoint.save(self.folder, facts, [self.state])
         self._saved = time.monotonic()
@@ -87,10 +118,12 @@ class Training:
     def restore(self, folder: Path) -> None:
         """Go on from a checkpoint of the same recipe."""
         facts, runs = checkpoint.load(folder)
-        if facts.get("recipe") != self.recipe.model_dump():
+        if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
             raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
         self.stopped_early = bool(facts["stopped_early"])
+        self.waiting = Waiting(**facts.get("waiting", {}))
+        self.reductions = [(epoch, rate) for epoch, rate in facts.get("reductions", [])]
 
     @property
     def finished(self) -> bool:
@@ -116,13 +149,37 @@ class Training:
             raise UserError(f"the run has no best point: {self.state.diverged or 'nothing was measured yet'}")
         return self.model.load(self.state.best).eval()
 
+    @property
+    def averaged(self) -> nn.Module | None:
+        """The model at the average that a combinator kept, batch normalisation renewed; None where none was kept."""
+        lane = self.state.lane
+        if lane is None or SLOT not in lane.slots or self.state.diverged:
+            return None
+        module = self.model.load(replace(lane, weights=lane.slots[SLOT]))
+        x, batch = self.problem.train.x, self.recipe.batch
+        renew_batchnorm(module, x[: len(x) // batch * batch].split(batch))
+        return module.eval()
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The snapshots so far as one model, which averages their probabilities (their outputs, for numbers)."""
+        if not self.state.snapshots:
+            raise UserError("the run has no snapshots: ask for them with snapshots = 5, and train one cycle at least")
+        members = [self.model.load(lane) for lane in self.state.snapshots]
+        return Ensemble(members, self.problem.task)
+
+    def compare_snapshots(self, part: Part) -> list[tuple[float, float]]:
+        """Mean loss and metric on a part: of each snapshot in order, then of their ensemble."""
+        ensemble = self.ensemble
+        return [evaluate_model(m, self.loss, self.problem, part) for m in (*ensemble.members, ensemble)]
+
     def test(self) -> tuple[float, float]:
         """Mean loss and metric of the best model on the test part."""
         return evaluate_model(self.module, self.loss, self.problem, self.problem.test)
 
     def weights(self) -> dict[str, Tensor]:
         """The best model's parameters and buffers by name, contiguous, sharing no memory."""
-        return {name: tensor.detach().clone().contiguous() for name, tensor in self.module.state_dict().items()}
+        return weights_of(self.module)
 
     def fingerprint(self) -> str:
         """A hash of the best model's weights: two runs with the same one are the same to the bit."""
