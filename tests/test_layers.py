@@ -12,7 +12,7 @@ import ravine
 
 ROOT = Path(ravine.__file__).parent
 LAYERS = (
-    "errors", "types", "_version", "files", "randomness", "validation",
+    "errors", "types", "_version", "files", "randomness", "validation", "surfaces",
     "rules", "schedules", "emit",
     "results", "reading", "problems.problem", "engines", "optim",
     "problems", "losses", "models", "recipe",
