@@ -14,7 +14,7 @@ ROOT = Path(ravine.__file__).parent
 LAYERS = (
     "errors", "types", "_version", "files", "randomness", "validation", "surfaces",
     "rules", "schedules", "emit",
-    "results", "reading", "problems.problem", "engines", "optim",
+    "results", "reading", "problems.problem", "engines", "optim", "solvers",
     "problems", "losses", "models", "recipe",
     "training", "racing", "store", "report",
     "prove", "api", "bench", "cli", "",
