@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,11 +46,11 @@ class KFAC(Optimizer):
         self,
         model: nn.Module,
         lr: float = 0.01,
-        damping: float = 1e-2,
+        damping: float = 0.1,
         ema: float = 0.95,
         momentum: float = 0.9,
         every: int = 10,
-        clip: float = 1e-2,
+        clip: float = 1e-3,
     ) -> None:
         params = [p for p in model.parameters() if p.requires_grad]
         one_kind(params, "KFAC")
@@ -58,7 +58,7 @@ class KFAC(Optimizer):
             raise UserError(f"KFAC inverts matrices, which needs float32 or float64 weights, not {params[0].dtype}")
         options = {"lr": lr, "damping": damping, "ema": ema, "momentum": momentum, "every": every, "clip": clip}
         check(Equation(**options))
-        self.layers = [layer for layer in model.modules() if _fits(layer)]
+        self.layers: list[Layer] = [layer for layer in model.modules() if _fits(layer)]
         if not self.layers:
             raise UserError("KFAC found no Linear or Conv2d layer to train in this model: use another method")
         super().__init__(params, options)
@@ -120,7 +120,7 @@ class KFAC(Optimizer):
             if p.grad is not None and not bool(torch.isfinite(p.grad).all()):
                 raise UserError("KFAC: a gradient holds NaN or Inf: nothing was changed; lower the rate")
         for layer in seen:
-            if layer.weight.grad is None or (layer.bias is not None and layer.bias.grad is None):
+            if any(p.grad is None for p in layer.parameters(recurse=False)):
                 raise UserError("KFAC: a layer was seen whose gradient is gone: call step() before zero_grad()")
 
     def _natural(self, layer: Layer, facts: _Seen, gradient: Tensor) -> Tensor:
@@ -145,14 +145,18 @@ class KFAC(Optimizer):
         p.sub_(group["lr"] * update)
 
 
-def _fits(layer: nn.Module) -> bool:
+def _bias(layer: Layer) -> Tensor | None:
+    return cast("Tensor | None", layer.bias)  # torch declares it as always there
+
+
+def _fits(layer: nn.Module) -> TypeGuard[Layer]:
     """Whether a layer's Fisher matrix is known as a Kronecker product."""
     if isinstance(layer, nn.Conv2d):
-        plain = layer.groups == 1 and not isinstance(layer.padding, str) and layer.padding_mode == "zeros"
-        return plain and layer.weight.requires_grad and (layer.bias is None or layer.bias.requires_grad)
-    return isinstance(layer, nn.Linear) and layer.weight.requires_grad and (
-        layer.bias is None or layer.bias.requires_grad
-    )  # fmt: skip
+        if layer.groups != 1 or isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+            return False
+    elif not isinstance(layer, nn.Linear):
+        return False
+    return all(p.requires_grad for p in layer.parameters(recurse=False))
 
 
 def _rows(layer: Layer, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,22 +172,23 @@ def _rows(layer: Layer, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         a, b = patches.transpose(1, 2).flatten(0, 1), g.flatten(2).transpose(1, 2).flatten(0, 1)
     else:
         a, b = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
-    if layer.bias is not None:
+    if _bias(layer) is not None:
         a = torch.cat([a, a.new_ones(len(a), 1)], 1)
     return a, b
 
 
 def _joined(layer: Layer) -> Tensor:
     """The gradient of weight and bias as one matrix, [out, in (+ 1)]."""
-    weight = cast(Tensor, layer.weight.grad).flatten(1)
-    return weight if layer.bias is None else torch.cat([weight, cast(Tensor, layer.bias.grad).unsqueeze(1)], 1)
+    weight, bias = cast(Tensor, layer.weight.grad).flatten(1), _bias(layer)
+    return weight if bias is None else torch.cat([weight, cast(Tensor, bias.grad).unsqueeze(1)], 1)
 
 
 def _parted(layer: Layer, update: Tensor) -> dict[Tensor, Tensor]:
     """The inverse of `_joined` for an update."""
-    if layer.bias is None:
+    bias = _bias(layer)
+    if bias is None:
         return {layer.weight: update.view_as(layer.weight)}
-    return {layer.weight: update[:, :-1].reshape(layer.weight.shape), layer.bias: update[:, -1]}
+    return {layer.weight: update[:, :-1].reshape(layer.weight.shape), bias: update[:, -1]}
 
 
 def _inverses(inputs: Tensor, outputs: Tensor, damping: float) -> tuple[Tensor, Tensor]:

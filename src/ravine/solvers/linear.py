@@ -14,6 +14,8 @@ from ravine.randomness import generator
 from ravine.solvers.objective import Product
 from ravine.solvers.search import dot
 
+KEEP = 1000  # unknowns up to which conjugate gradient keeps its residuals
+
 
 @dataclass(frozen=True)
 class LinearResult:
@@ -37,19 +39,30 @@ class _Step:
     residual: Tensor
 
 
-def conjugate_directions(product: Product, b: Tensor, x: Tensor, inverse: Product | None = None) -> Iterator[_Step]:
+def conjugate_directions(
+    product: Product, b: Tensor, x: Tensor, inverse: Product | None = None, keep: bool = False
+) -> Iterator[_Step]:
     """The steps of conjugate gradient on A x = b; ``inverse`` is a preconditioner, v -> M^-1 v.
+
+    Rounding makes residuals lose their orthogonality, and with it the end after d steps; ``keep`` remembers them all
+    and restores it.
 
     Reference: Hestenes & Stiefel 1952, doi:10.6028/jres.049.044; Nocedal & Wright 2006, algorithm 5.3.
     """
     residual = b - product(x) if bool(x.any()) else b.clone()
     z = residual if inverse is None else inverse(residual)
     direction, power = z, dot(residual, z)
+    residuals, images = list[Tensor](), list[Tensor]()
     while power > 0:
         image = product(direction)
         curvature = dot(direction, image)
         length = power / curvature if curvature else math.inf
         after = residual - length * image if math.isfinite(length) else residual
+        if keep:
+            residuals.append(residual / power)
+            images.append(z)
+            for _ in range(2):
+                after = after - torch.stack(residuals).T @ (torch.stack(images) @ after)
         yield _Step(x, direction, curvature, length, after)
         x, residual = x + length * direction, after
         z = residual if inverse is None else inverse(residual)
@@ -68,8 +81,8 @@ def linear_cg(
 ) -> LinearResult:
     """Solve A x = b for a symmetric positive definite A [d, d], given whole or as a function v -> A v.
 
-    Ends where the residual's norm is ``tol`` times that of b, after d iterations but for rounding; at most
-    ``max_iterations`` (10 d).
+    Ends where the residual's norm is ``tol`` times that of b; after d iterations where d is at most 1000, since all
+    residuals are then kept orthogonal, and after ``max_iterations`` (10 d) in any case.
 
     Raises:
         UserError: on shapes that do not fit, or where a direction shows that A is not positive definite.
@@ -84,7 +97,7 @@ def linear_cg(
     count = 0
     norm = size if x0 is None else float(torch.linalg.vector_norm(b - product(x)))
     if norm > tol * size:
-        for step in conjugate_directions(product, b, x, preconditioner):
+        for step in conjugate_directions(product, b, x, preconditioner, b.numel() <= KEEP):
             if count == most:
                 break
             if step.curvature <= 0:

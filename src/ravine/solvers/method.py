@@ -35,7 +35,7 @@ class Stalled(Exception):
 
 
 @dataclass(frozen=True)
-class Declared(ABC):
+class Declared:
     """A method as data: its names, what it needs, its equation in LaTeX; hyperparameters are its fields."""
 
     family: ClassVar[str] = ""
@@ -47,7 +47,7 @@ class Declared(ABC):
 
 
 @dataclass(frozen=True)
-class Method(Declared):
+class Method(Declared, ABC):
     """A method on a flat vector: pure, so that the same iteration serves functions, parameters and races."""
 
     reduction: ClassVar[Reduction] = "itself"

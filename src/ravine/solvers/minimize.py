@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def of_function(f: Callable[[Tree], Tensor], x0: Tree, reduction: Reduction) -> 
     def evaluate(x: Tensor, graph: bool) -> Evaluated:
         leaf = x.detach().clone().requires_grad_(graph)
         with torch.set_grad_enabled(graph):
-            out: object = f(rebuild(leaf))
+            out = cast(object, f(rebuild(leaf)))
         if not isinstance(out, Tensor):
             raise UserError(f"the function must return a tensor, got {type(out).__name__}: compute it in torch")
         return Evaluated(out, [leaf])

@@ -27,7 +27,7 @@ class Trial:
 
 
 def dot(a: Tensor, b: Tensor) -> float:
-    """a . b as a number."""
+    """The scalar product as a number."""
     return float(torch.dot(a, b))
 
 
@@ -61,13 +61,15 @@ class Line:
         return x, value
 
     def failure(self) -> Stalled:
-        """Rounding where the value rises only as a curve does; otherwise it does not belong to the gradient.
+        """Rounding, where the value rises only as a curve does; otherwise it does not belong to the gradient.
 
-        At the smallest step with a clear rise, a line that turns up within rounding has a small part that is linear.
+        Take the smallest step with a clear rise: of a line that turns up within rounding, the linear part is small
+        there, and so is the rise itself.
         """
         noise = 10 * torch.finfo(self.at.x.dtype).eps * max(abs(self.at.value), 1e-300)
-        clear = [step for step, value in self.seen if not value <= self.at.value + 100 * noise]
-        if not clear or -self.slope * min(clear) <= 50 * noise:
+        clear = [(step, value - self.at.value) for step, value in self.seen if not value <= self.at.value + 100 * noise]
+        step, rise = min(clear, default=(0.0, 0.0))
+        if -self.slope * step <= 50 * noise and rise <= 1e6 * noise:
             return Stalled("no lower value can be told apart at this precision")
         return Stalled("no step along the direction lowers the value", self.slope)
 

@@ -70,8 +70,8 @@ class KFAC(Declared):
         r"W \leftarrow W - \eta (G + \sigma I)^{-1} \nabla_W (A + \tau I)^{-1}, \qquad \sigma \tau = \lambda",
     )
     lr: float = hyper(0.01, "(0, inf)", "share of the natural step", unit="w", symbol=r"\eta", search="log 1e-4 1")
-    damping: float = hyper(1e-2, "(0, inf)", "added to each layer's Fisher matrix", unit="g^2", symbol=r"\lambda")
+    damping: float = hyper(0.1, "(0, inf)", "added to each layer's Fisher matrix", unit="g^2", symbol=r"\lambda")
     ema: float = hyper(0.95, "[0, 1)", "share of the factors that stays at each step", symbol=r"\epsilon")
     momentum: float = hyper(0.9, "[0, 1)", "share of the last update that is kept", symbol=r"\beta")
     every: float = hyper(10, "[1, inf)", "steps from one inversion to the next", symbol="T")
-    clip: float = hyper(1e-2, "(0, inf)", "largest foreseen change in KL divergence", symbol=r"\kappa")
+    clip: float = hyper(1e-3, "(0, inf)", "largest foreseen change in KL divergence", symbol=r"\kappa")
