@@ -19,10 +19,10 @@ Need: TypeAlias = Literal["gradient", "curvature", "vector", "layers"]
 M = TypeVar("M", bound="Declared")
 
 NEEDS: Mapping[Need, str] = {
-    "gradient": "values and gradients at points of its choice",
+    "gradient": "values and gradients where it asks",
     "curvature": "Hessian-vector products",
-    "vector": "the Jacobian of a vector: residuals, or one loss a sample",
-    "layers": "the inputs and output gradients of each layer",
+    "vector": "residuals, or one loss a sample",
+    "layers": "each layer's inputs and output gradients",
 }
 
 
@@ -91,7 +91,7 @@ def _subclasses(of: type[Declared]) -> Iterator[type[Declared]]:
 def catalogue() -> dict[str, type[Declared]]:
     """Every method that exists, by name."""
     final = [kind for kind in every_method() if kind.family and not inspect.isabstract(kind)]
-    return dict(sorted((name_of(kind), kind) for kind in final))
+    return {name_of(kind): kind for kind in sorted(final, key=lambda kind: (kind.family, kind.dialect))}
 
 
 def resolve(name: str) -> type[Declared]:

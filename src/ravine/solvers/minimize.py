@@ -69,7 +69,7 @@ def minimize(
         UserError: for an unknown method or hyperparameter, a function that torch cannot differentiate, or an objective
             that the method refuses (an indefinite Hessian under "newton").
 
-    >>> minimize(lambda w: ((w - 3) ** 2).sum(), torch.zeros(2, dtype=torch.float64)).x
+    >>> minimize(lambda w: ((w - 3) ** 2).sum(), torch.zeros(2, dtype=torch.float64)).x.round(decimals=6)
     tensor([3., 3.], dtype=torch.float64)
     """
     chosen = make(method, hyperparameters) if isinstance(method, str) else check(method)
