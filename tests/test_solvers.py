@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ravine.errors import UserError
+from ravine.rules.rule import hypers, name_of
 from ravine.solvers import catalogue, largest_eigenvalue, linear_cg, minimize, whiten
-from ravine.solvers.method import Declared, Method, facts, hypers, name_of
+from ravine.solvers.method import Described, Method, facts
 from ravine.surfaces import SURFACES
 from tests.classics import F64, FUNCTIONS, RESIDUALS, quadratic, vector
 
@@ -206,7 +207,7 @@ def test_a_preconditioner_shortens_conjugate_gradient_and_a_start_is_used() -> N
 
 
 @pytest.mark.parametrize("kind", catalogue().values(), ids=catalogue().keys())
-def test_a_method_declares_all_that_a_reader_wants(kind: type[Declared]) -> None:
+def test_a_method_declares_all_that_a_reader_wants(kind: type[Described]) -> None:
     known = facts(kind)
     assert known["summary"].endswith(".") and known["equation"] and known["latex"] and known["differs"]
     assert re.search(r"\d{4}", known["reference"]), "a reference has a year"

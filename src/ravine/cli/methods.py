@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ravine.solvers.method import Declared
+    from ravine.solvers.method import Described
 
 
-def found_methods(search: str | None) -> dict[str, type[Declared]]:
+def found_methods(search: str | None) -> dict[str, type[Described]]:
     """Every method, or those whose description holds the word."""
     from ravine.solvers.method import catalogue
 
@@ -19,7 +19,7 @@ def found_methods(search: str | None) -> dict[str, type[Declared]]:
     }
 
 
-def print_all(found: dict[str, type[Declared]]) -> None:
+def print_all(found: dict[str, type[Described]]) -> None:
     """The second table of the catalogue."""
     from rich.console import Console
     from rich.table import Table
@@ -45,7 +45,7 @@ def print_all(found: dict[str, type[Declared]]) -> None:
     )
 
 
-def print_one(kind: type[Declared]) -> None:
+def print_one(kind: type[Described]) -> None:
     """Everything declared of one method."""
     from rich.console import Console
     from rich.padding import Padding

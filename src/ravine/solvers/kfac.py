@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim.optimizer import Optimizer
 
 from ravine.errors import UserError
-from ravine.solvers.method import check, hypers
+from ravine.rules.rule import check, hypers
 from ravine.solvers.methods.natural import KFAC as Equation
 from ravine.solvers.tree import one_kind
 

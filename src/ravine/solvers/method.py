@@ -7,16 +7,15 @@ import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from ravine.errors import unknown
-from ravine.rules.rule import Hyper
+from ravine.rules.rule import Declared, check, hypers, name_of, with_values
 from ravine.solvers.objective import Objective, Point, Reduction
 
 Memory: TypeAlias = dict[str, Any]  # what a method carries from iteration to iteration: tensors and numbers by name
 Need: TypeAlias = Literal["gradient", "curvature", "vector", "layers"]
-M = TypeVar("M", bound="Declared")
 
 NEEDS: Mapping[Need, str] = {
     "gradient": "values and gradients where it asks",
@@ -35,19 +34,16 @@ class Stalled(Exception):
 
 
 @dataclass(frozen=True)
-class Declared:
-    """A method as data: its names, what it needs, its equation in LaTeX; hyperparameters are its fields."""
+class Described(Declared):
+    """A method as data: what it needs, its memory in words ("2 history x w"), its equation in LaTeX."""
 
-    family: ClassVar[str] = ""
-    dialect: ClassVar[str] = ""
-    differs: ClassVar[str] = ""  # what sets this dialect apart, in one clause
     needs: ClassVar[Need] = "gradient"
-    memory: ClassVar[str] = ""  # in words: "2 history x w"
+    memory: ClassVar[str] = ""
     latex: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True)
-class Method(Declared, ABC):
+class Method(Described, ABC):
     """A method on a flat vector: pure, so that the same iteration serves functions, parameters and races."""
 
     reduction: ClassVar[Reduction] = "itself"
@@ -64,49 +60,32 @@ class Method(Declared, ABC):
         """
 
 
-def hypers(method: Declared | type[Declared]) -> dict[str, Hyper]:
-    """The hyperparameters by name."""
-    return {f.name: replace(f.metadata["hyper"], name=f.name) for f in fields(method) if "hyper" in f.metadata}
-
-
-def name_of(method: Declared | type[Declared]) -> str:
-    """The name in the catalogue: "lbfgs", "lbfgs/fixed-step"."""
-    return f"{method.family}/{method.dialect}" if method.dialect else method.family
-
-
-def every_method() -> Iterator[type[Declared]]:
+def every_method() -> Iterator[type[Described]]:
     """Every class of method there is: those in the folder, and any that a user's module has defined."""
     package = importlib.import_module("ravine.solvers.methods")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"ravine.solvers.methods.{module.name}")
-    return _subclasses(Declared)
+    return _subclasses(Described)
 
 
-def _subclasses(of: type[Declared]) -> Iterator[type[Declared]]:
+def _subclasses(of: type[Described]) -> Iterator[type[Described]]:
     for found in of.__subclasses__():
         yield found
         yield from _subclasses(found)
 
 
-def catalogue() -> dict[str, type[Declared]]:
+def catalogue() -> dict[str, type[Described]]:
     """Every method that exists, by name."""
     final = [kind for kind in every_method() if kind.family and not inspect.isabstract(kind)]
     return {name_of(kind): kind for kind in sorted(final, key=lambda kind: (kind.family, kind.dialect))}
 
 
-def resolve(name: str) -> type[Declared]:
+def resolve(name: str) -> type[Described]:
     """The method of that name; a `UserError` with the nearest one for a name that does not exist."""
     known = catalogue()
     if name.lower() not in known:
         raise unknown("method", name, known)
     return known[name.lower()]
-
-
-def check(method: M) -> M:
-    """Raise one sentence on the first value out of bounds; the method itself otherwise."""
-    for name, declared in hypers(method).items():
-        declared.check(getattr(method, name), type(method).__name__)
-    return method
 
 
 def make(name: str, given: Mapping[str, float]) -> Method:
@@ -117,15 +96,7 @@ def make(name: str, given: Mapping[str, float]) -> Method:
     return check(with_values(kind(), given))
 
 
-def with_values(method: M, given: Mapping[str, float]) -> M:
-    """The same method with other hyperparameters; names that it does not have are an error."""
-    for name in given:
-        if name not in hypers(method):
-            raise unknown(f"hyperparameter of {name_of(method)}", name, hypers(method))
-    return replace(method, **given)
-
-
-def facts(kind: type[Declared]) -> dict[str, Any]:
+def facts(kind: type[Described]) -> dict[str, Any]:
     """Everything declared of a method, as plain values for the command line and the docs."""
     lines = inspect.cleandoc(kind.__doc__ or "").splitlines()
     rest = " ".join(line.strip() for line in lines[1:] if line and not line.startswith("    "))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ravine.errors import UserError
-from ravine.solvers.method import Memory, Method, Stalled, check, make, name_of
+from ravine.rules.rule import check, name_of
+from ravine.solvers.method import Memory, Method, Stalled, make
 from ravine.solvers.objective import Counts, Evaluated, Objective, Point, Reduction, check_finite
 from ravine.solvers.tree import Tree, flatten, leaves, one_kind, rebuilder
 

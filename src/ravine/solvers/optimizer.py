@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from ravine.errors import UserError, unknown
-from ravine.solvers.method import Memory, Method, Stalled, catalogue, check, hypers, resolve
+from ravine.rules.rule import check, hypers
+from ravine.solvers.method import Memory, Method, Stalled, catalogue, resolve
 from ravine.solvers.objective import Evaluated, Objective, Point, check_finite
 from ravine.solvers.tree import flatten, one_kind, split
 

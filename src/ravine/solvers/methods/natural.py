@@ -7,7 +7,7 @@ from typing import final
 
 from ravine.rules.rule import hyper
 from ravine.solvers.linear import damped_least_squares
-from ravine.solvers.method import Declared, Memory, Method, Stalled
+from ravine.solvers.method import Described, Memory, Method, Stalled
 from ravine.solvers.objective import Objective, Point, check_dense
 
 
@@ -48,7 +48,7 @@ class NaturalGradient(Method):
 
 @final
 @dataclass(frozen=True)
-class KFAC(Declared):
+class KFAC(Described):
     """K-FAC: the natural gradient layer by layer, with each layer's Fisher matrix as a Kronecker product.
 
         A = mean of a a^T      G = mean of b b^T      W <- W - lr (G + s I)^-1 dW (A + t I)^-1      s t = damping
