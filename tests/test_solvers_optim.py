@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ravine import solvers
 from ravine.errors import UserError
+from ravine.rules.rule import values
 from ravine.solvers import SolverOptimizer, minimize
 from ravine.surfaces import rosenbrock
 from tests.classics import F64, quadratic, vector
@@ -178,7 +179,7 @@ def test_frozen_weights_stay_and_the_rate_can_be_scheduled() -> None:
     optimizer.step(fit.loss)
     scheduler.step()
     assert torch.equal(frozen, kept)
-    assert getattr(optimizer.method(), "lr") == 0.25  # noqa: B009
+    assert values(optimizer.method())["lr"] == 0.25
 
 
 def test_float32_weights_step_as_well() -> None:

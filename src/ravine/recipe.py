@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ravine.errors import UserError, unknown
 from ravine.files import write_whole
-from ravine.rules.rule import Rule, hypers, name_of
-from ravine.rules.spec import rule_from_spec
+from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Schedule, check, from_spec
+from ravine.solvers.spec import contender_from_spec
 from ravine.validation import validated
 
 FORMAT = 1
@@ -42,13 +42,15 @@ class Recipe(BaseModel):
     rule: dict[str, Any] = Field(default_factory=lambda: {"name": "adam"})
     schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
 
-    def make_rule(self) -> Rule:
-        """The checked rule."""
-        return rule_from_spec(self.rule)
+    def make_rule(self) -> Declared:
+        """The checked rule, or the method on the whole training part."""
+        return contender_from_spec(self.rule)
 
     def make_schedules(self) -> dict[str, Schedule]:
         """The checked schedules, bound to the run's length."""
         rule = self.make_rule()
+        if self.schedule and not isinstance(rule, Rule):
+            raise UserError(f"{name_of(rule)} has no schedule, which belongs to rules: leave it out")
         for name in self.schedule:
             if name not in hypers(rule):
                 raise unknown(f"hyperparameter of {name_of(rule)} to schedule", name, hypers(rule))

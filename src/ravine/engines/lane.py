@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ravine.engines.linear import with_lane_linears
 from ravine.engines.noise import noise_layers, with_keyed_noise
 from ravine.randomness import build
-from ravine.rules.rule import Rule
+from ravine.rules.rule import Declared, Rule
 from ravine.schedules import Schedule
 
 
@@ -22,7 +22,7 @@ class Lane:
     ``weights`` [P] holds all trained parameters one after another; each slot has the same shape.
     """
 
-    rule: Rule
+    rule: Declared  # a rule; or a method, which runs alone
     schedules: Mapping[str, Schedule]  # hyperparameter -> factor of time; time counts epochs
     seed: int
     weights: Tensor
@@ -48,13 +48,13 @@ class Model:
         self.starts = [end - size for end, size in zip(self.ends, sizes, strict=True)]
         self.size = self.ends[-1]
 
-    def lane(self, rule: Rule, schedules: Mapping[str, Schedule], seed: int) -> Lane:
+    def lane(self, rule: Declared, schedules: Mapping[str, Schedule], seed: int) -> Lane:
         """A run before its first step, with the initial draw of its seed."""
         module = with_keyed_noise(build(self.factory, seed))
         weights = torch.cat([p.detach().reshape(-1) for n, p in module.named_parameters() if n in self.shapes])
         fixed = {n: p.detach().clone() for n, p in module.named_parameters() if n not in self.shapes}
         buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
-        slots = rule.init(weights)
+        slots = rule.init(weights) if isinstance(rule, Rule) else {}
         return Lane(rule, schedules, seed, weights, {**fixed, **buffers}, slots)
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:

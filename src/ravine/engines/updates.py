@@ -20,6 +20,12 @@ from ravine.types import State
 Numbers: TypeAlias = dict[str, NDArray[np.float64]]  # one a lane, by name
 
 
+def rule_of(lane: Lane) -> Rule:
+    """The rule of a lane that follows one; methods run by themselves."""
+    assert isinstance(lane.rule, Rule)
+    return lane.rule
+
+
 class Group:
     """Lanes of one rule, which lie side by side in the weights from row ``start`` on.
 
@@ -31,7 +37,7 @@ class Group:
         self.members, self.start = members, start
         self.end = start + len(members)
         self.model = model
-        self.rules = [lane.rule for lane in lanes]
+        self.rules = [rule_of(lane) for lane in lanes]
         self.schedules = [lane.schedules for lane in lanes]
         self.rule = self.rules[0]
         self.base: Numbers = {name: np.array([values(rule)[name] for rule in self.rules]) for name in values(self.rule)}
@@ -126,7 +132,7 @@ def grouped(lanes: Sequence[Lane], model: Model) -> list[Group]:
     """The lanes sorted into groups of one rule (and the same combinators around it)."""
     kinds: dict[tuple[type[Rule], ...], list[int]] = {}
     for row, lane in enumerate(lanes):
-        kinds.setdefault(tuple(type(part) for part in chain(lane.rule)), []).append(row)
+        kinds.setdefault(tuple(type(part) for part in chain(rule_of(lane))), []).append(row)
     groups: list[Group] = []
     start = 0
     for members in kinds.values():

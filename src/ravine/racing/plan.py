@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
+from ravine.rules.rule import Rule
 from ravine.training.clock import Batches, Clock
+from ravine.training.whole import Whole
 from ravine.types import Loss
 
 SIZES = (1, 8, 32)
@@ -47,6 +49,10 @@ def choose(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, cl
     steps are slow, more lanes are not tried once they cost a third more than the best so far. A model that cannot be
     mapped over lanes says why and runs one after another.
     """
+    together = [lane for lane in lanes if isinstance(lane.rule, Rule)]
+    if not together:
+        return Plan(1, {way(1): _time_whole(Whole(model, loss, lanes[0]), problem, clock)})
+    lanes = together
     refusal = refused(model, loss, lanes, problem, clock)
     sizes = [s for s in SIZES if s < len(lanes)] + [len(lanes)] if fixed is None else [min(fixed, len(lanes))]
     if refusal:
@@ -93,3 +99,11 @@ def _time(lanes: Lanes, problem: Problem, clock: Clock, least: int = 3, enough: 
         lanes.step(problem.train, index, 0.0)
         seen.append(time.perf_counter() - begin)
     return min(seen) / len(lanes)
+
+
+def _time_whole(run: Whole, problem: Problem, clock: Clock) -> float:
+    """Seconds that a method takes for what a step is worth: those of a gradient, times batch over samples."""
+    index = Batches(clock).at(run.seeds, 0)
+    begin = time.perf_counter()
+    run.step(problem.train, index, 0.0)
+    return (time.perf_counter() - begin) / run.asked * index.shape[-1] / len(problem.train)

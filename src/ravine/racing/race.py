@@ -21,6 +21,8 @@ from ravine.racing.spec import RaceSpec
 from ravine.racing.statistics import interval
 from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of
+from ravine.solvers.method import Method
+from ravine.solvers.objective import check_dense
 from ravine.training import checkpoint
 from ravine.training.interrupt import Request, stop_on_request
 from ravine.training.loop import evaluate_model
@@ -94,6 +96,9 @@ class Race:
         yield self._moment(1.0)
 
     def _pilot(self) -> Iterator[Moment]:
+        for rule in self.space.rules.values():
+            if isinstance(rule, Method) and rule.dense:
+                check_dense(name_of(rule), self.model.size)
         yield self._moment(0.0)
         lanes = [self._lane(candidate, self.spec.seed) for candidate in draw(self.space, self.setup.budget)]
         self.plan = choose(self.model, self.loss, lanes, self.problem, self.clock, self.spec.lanes)

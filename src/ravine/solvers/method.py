@@ -47,6 +47,7 @@ class Method(Described, ABC):
     """A method on a flat vector: pure, so that the same iteration serves functions, parameters and races."""
 
     reduction: ClassVar[Reduction] = "itself"
+    dense: ClassVar[bool] = False  # it keeps a square matrix of the weights
 
     @abstractmethod
     def iterate(self, objective: Objective, at: Point, memory: Memory) -> tuple[Point, Memory]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from ravine.errors import UserError, unknown
-from ravine.rules.rule import check, hypers
+from ravine.rules.rule import check, hypers, with_values
 from ravine.solvers.method import Memory, Method, Stalled, catalogue, resolve
 from ravine.solvers.objective import Evaluated, Objective, Point, check_finite
 from ravine.solvers.tree import flatten, one_kind, split
@@ -270,5 +269,8 @@ class LBFGS(SolverOptimizer):
     def method(self) -> Method:
         """The method as the group's options stand, with torch's names for them."""
         group = self.param_groups[0]
-        kind: Any = resolve(group[KIND])
-        return check(replace(kind(), lr=float(group["lr"]), history=float(group["history_size"])))
+        kind, rate = resolve(group[KIND]), "first" if group["line_search_fn"] else "lr"
+        given = {rate: float(group["lr"]), "history": float(group["history_size"])}
+        made = check(with_values(kind(), given))
+        assert isinstance(made, Method)
+        return made

@@ -13,10 +13,11 @@ from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
 from ravine.results import Point, RunResult, Stage, Status
-from ravine.rules.rule import Rule, name_of, values
+from ravine.rules.rule import Declared, Rule, name_of, values
 from ravine.schedules import Schedule, check, from_spec
 from ravine.training.clock import Clock
 from ravine.training.loop import Measured, advance
+from ravine.training.whole import Whole
 from ravine.types import Loss
 
 Origin: TypeAlias = Literal["default", "drawn", "widened", "given"]
@@ -28,7 +29,7 @@ class Candidate:
     """One configuration: a rule with its hyperparameters, and the schedules that multiply them."""
 
     config: int
-    rule: Rule
+    rule: Declared
     schedules: Mapping[str, Mapping[str, Any]]  # hyperparameter -> the schedule's plain values, lengths in epochs
     origin: Origin = "given"
     searched: tuple[str, ...] = ()  # the hyperparameters that were drawn rather than left at their defaults
@@ -110,7 +111,7 @@ class Track:
         self.model, self.loss, self.problem, self.clock, self.size = model, loss, problem, clock, size
         self.lane_steps = 0
         self._cohort: list[Run] = []
-        self._lanes: Lanes | None = None
+        self._lanes: Lanes | Whole | None = None
 
     def go(self, runs: Sequence[Run], to_tick: int, keep_best: bool = False) -> Iterator[int]:
         """Train every open run to that tick; yields the number of open lanes after each tick of a cohort.
@@ -119,13 +120,18 @@ class Track:
         """
         while waiting := [run for run in runs if run.tick < to_tick and not run.diverged]:
             tick = min(run.tick for run in waiting)
-            self._cohort = [run for run in waiting if run.tick == tick][: self.size]
-            self._lanes = Lanes(self.model, self.loss, [run.lane for run in self._cohort if run.lane is not None])
+            self._cohort = _company([run for run in waiting if run.tick == tick])[: self.size]
+            self._lanes = self._started([run.lane for run in self._cohort if run.lane is not None])
             for run in self._cohort:
                 run.lane = None
             yield from self._advance(self._lanes, self._cohort, to_tick, keep_best)
             self.sync()
             self._lanes = None
+
+    def _started(self, lanes: list[Lane]) -> Lanes | Whole:
+        if isinstance(lanes[0].rule, Rule):
+            return Lanes(self.model, self.loss, lanes)
+        return Whole(self.model, self.loss, lanes[0])
 
     def sync(self) -> None:
         """Copy the states of the lanes that run now into their runs."""
@@ -133,7 +139,7 @@ class Track:
             for run, lane in zip(self._cohort, self._lanes.export(), strict=True):
                 run.lane = lane
 
-    def _advance(self, lanes: Lanes, cohort: list[Run], to_tick: int, keep_best: bool) -> Iterator[int]:
+    def _advance(self, lanes: Lanes | Whole, cohort: list[Run], to_tick: int, keep_best: bool) -> Iterator[int]:
         """Advance one cohort until it is there, or until so many diverged that the rest had better go on alone."""
         begin = cohort[0].tick
         for measured in advance(lanes, self.problem, self.clock, to_tick):
@@ -157,3 +163,10 @@ class Track:
         for run in cohort:
             run.tick = measured.tick
         return [not run.diverged and run.record(epoch, None if before else t, v, m) for run, t, v, m in rows]
+
+
+def _company(ready: Sequence[Run]) -> list[Run]:
+    """Those that can run together with the first: all that follow rules; a method runs alone."""
+    if not isinstance(ready[0].candidate.rule, Rule):
+        return [ready[0]]
+    return [run for run in ready if isinstance(run.candidate.rule, Rule)]

@@ -51,6 +51,7 @@ class Newton(Method):
     family = "newton"
     differs = "refuses an indefinite Hessian"
     needs = "curvature"
+    contender = False  # the Hessian of a network is never definite
     latex = (r"w \leftarrow w - (\nabla^2 f)^{-1} \nabla f",)
 
     def iterate(self, objective: Objective, at: Point, memory: Memory) -> tuple[Point, Memory]:
@@ -81,6 +82,7 @@ class NewtonUndamped(Method):
     dialect = "undamped"
     differs = "goes to saddles as well, and says so"
     needs = "curvature"
+    contender = False
     latex = (r"w \leftarrow w - (\nabla^2 f)^{-1} \nabla f",)
 
     def iterate(self, objective: Objective, at: Point, memory: Memory) -> tuple[Point, Memory]:
@@ -110,6 +112,7 @@ class NewtonDamped(Method):
     dialect = "damped"
     differs = "adds to an indefinite Hessian what makes it positive definite, and searches along the step"
     needs = "curvature"
+    dense = True
     latex = (
         r"w \leftarrow w - \alpha (\nabla^2 f + \mu I)^{-1} \nabla f",
         r"\mu = \max\{0, \delta \max_i \lvert\lambda_i\rvert - \min_i \lambda_i\}",

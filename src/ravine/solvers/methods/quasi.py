@@ -29,7 +29,6 @@ class History(Method):
     memory = "2 history x w"
     exact: ClassVar[bool] = True  # curvature is judged in units of y, not as torch does
     history: float = hyper(10, "[1, inf)", "pairs of steps and gradient changes that are kept", symbol="m")
-    lr: float = hyper(1.0, "(0, inf)", "first step tried, in units of the direction", symbol=r"\alpha_0")
 
     def pairs(self, at: Point, memory: Memory) -> tuple[Tensor, Tensor]:
         """The steps [k, d] and gradient changes [k, d] with the newest last."""
@@ -78,6 +77,7 @@ class LBFGS(History):
         r"\quad \rho = 1 / y^\top s",
         r"w \leftarrow w + \alpha d",
     )
+    first: float = hyper(1.0, "(0, inf)", "first step tried, in units of the direction", symbol=r"\alpha_0")
     c1: float = sufficient()
     c2: float = remaining()
 
@@ -87,14 +87,14 @@ class LBFGS(History):
         direction = self.direction(at.gradient, s, y)
         if len(s) and not dot(direction, at.gradient) < 0:
             s, y, direction = s[:0], y[:0], -at.gradient
-        first = self.lr * (1.0 if len(s) else 1 / max(1.0, at.norm))
+        first = self.first * (1.0 if len(s) else 1 / max(1.0, at.norm))
         try:
             _, new = strong_wolfe(objective, at, direction, first, self.c1, self.c2)
         except Stalled:
             if not len(s):
                 raise
             s, y = s[:0], y[:0]
-            _, new = strong_wolfe(objective, at, -at.gradient, self.lr / max(1.0, at.norm), self.c1, self.c2)
+            _, new = strong_wolfe(objective, at, -at.gradient, self.first / max(1.0, at.norm), self.c1, self.c2)
         return new, {"s": s, "y": y, "x": at.x, "g": at.gradient}
 
 
@@ -114,6 +114,7 @@ class LBFGSFixedStep(History):
     differs = "a fixed share of each direction, without a search (torch's default)"
     latex = (r"w \leftarrow w - \eta H_k g",)
     exact = False
+    lr: float = hyper(1.0, "(0, inf)", "step in units of the direction", symbol=r"\eta", search="log 1e-3 1")
 
     def iterate(self, objective: Objective, at: Point, memory: Memory) -> tuple[Point, Memory]:
         """One step of the rate."""
@@ -136,6 +137,7 @@ class BFGS(Method):
 
     family = "bfgs"
     differs = "the whole inverse Hessian"
+    dense = True
     memory = "w x w"
     latex = (
         r"H \leftarrow (I - \rho s y^\top) H (I - \rho y s^\top) + \rho s s^\top, \quad \rho = 1 / y^\top s",
