@@ -39,6 +39,9 @@ class Race:
         self.setup = Setup.of(spec, problem)
         self.clock = self.setup.clock
         self.space = self.setup.space
+        for rule in self.space.rules.values():
+            if isinstance(rule, Method) and rule.dense:
+                check_dense(name_of(rule), model.size)
         self.plan: Plan | None = None
         self.phase: Phase = "pilot"
         self.rung = 0
@@ -96,9 +99,6 @@ class Race:
         yield self._moment(1.0)
 
     def _pilot(self) -> Iterator[Moment]:
-        for rule in self.space.rules.values():
-            if isinstance(rule, Method) and rule.dense:
-                check_dense(name_of(rule), self.model.size)
         yield self._moment(0.0)
         lanes = [self._lane(candidate, self.spec.seed) for candidate in draw(self.space, self.setup.budget)]
         self.plan = choose(self.model, self.loss, lanes, self.problem, self.clock, self.spec.lanes)

@@ -56,7 +56,7 @@ class GradientDescent(Method):
     @staticmethod
     def _measure(objective: Objective, at: Point) -> float:
         """The curvature; where nothing bends upwards, one that makes the step a length of one."""
-        found = largest_eigenvalue(objective.products(at.x), at.x)
+        found = largest_eigenvalue(objective.products(at.x), at.x, iterations=12, tol=1e-2)
         return found if found > 0 else max(at.norm, 1e-12)
 
 
