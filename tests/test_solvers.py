@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ravine.errors import UserError
+from ravine.report.equation import equation_mathml
 from ravine.rules.rule import hypers, name_of
 from ravine.solvers import catalogue, largest_eigenvalue, linear_cg, minimize, whiten
 from ravine.solvers.method import Described, Method, facts
@@ -209,6 +210,9 @@ def test_a_preconditioner_shortens_conjugate_gradient_and_a_start_is_used() -> N
 @pytest.mark.parametrize("kind", catalogue().values(), ids=catalogue().keys())
 def test_a_method_declares_all_that_a_reader_wants(kind: type[Described]) -> None:
     known = facts(kind)
+    for line in known["latex"]:
+        markup = equation_mathml(line)
+        assert markup.startswith("<math") and "\\" not in markup, "every command is known to the report"
     assert known["summary"].endswith(".") and known["equation"] and known["latex"] and known["differs"]
     assert re.search(r"\d{4}", known["reference"]), "a reference has a year"
     assert known["memory"] or name_of(kind).startswith("newton") or name_of(kind) == "newton-cg"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ravine import api
+from ravine import api, report
 from ravine.engines.lane import Model
 from ravine.errors import UserError
 from ravine.losses import loss_of
@@ -22,6 +22,7 @@ from ravine.racing.outcome import winner_recipe
 from ravine.racing.race import Race
 from ravine.racing.space import make_space, shares
 from ravine.recipe import Recipe, load_recipe
+from ravine.report.equation import winner_latex
 from ravine.rules.rule import Rule, name_of
 from ravine.solvers import minimize
 from ravine.solvers.method import make
@@ -111,13 +112,17 @@ def test_a_model_with_statistics_dropout_and_noise_of_its_own_is_one_function_th
     assert run.predict(wine.valid.x[:4]).shape == (1, 4, 3)
 
 
-def test_a_race_ranks_methods_beside_rules_and_says_how_they_ran(wine: Problem) -> None:
+def test_a_race_ranks_methods_beside_rules_and_says_how_they_ran(wine: Problem, tmp_path: Path) -> None:
     result = facts(raced(wine, **SMALL))
     assert {row.rule for row in result.ranking} == {"lbfgs", "sgd"}
     lbfgs = [run for run in result.runs if run.rule == "lbfgs"]
     assert {run.schedule for run in lbfgs} == {"constant"} and all(run.hypers["history"] == 10 for run in lbfgs)
     assert len([run for run in lbfgs if run.stage == "rung"]) == 1  # there is nothing to draw
     assert any("lbfgs: on the whole training part" in note for note in result.notes)
+    page = report.write(result, tmp_path / "r.html").read_text()
+    assert "lbfgs" in page and "Note" in page
+    alone = result.model_copy(update={"ranking": [row for row in result.ranking if row.rule == "lbfgs"]})
+    assert "H_{k+1}" in winner_latex(alone)
     for run in lbfgs:
         if run.stage == "final":
             assert run.valid_loss is not None and run.curve[0].valid_loss > 2 * run.valid_loss

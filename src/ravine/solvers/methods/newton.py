@@ -153,7 +153,7 @@ class NewtonCG(Method):
     needs = "curvature"
     memory = "1 number"
     latex = (
-        r"s \approx \arg\min_{\lVert s \rVert \le R} g^\top s + \tfrac12 s^\top H s",
+        r"s \approx \mathrm{arg}\min_{\lVert s \rVert \le R} g^\top s + \tfrac12 s^\top H s",
         r"w \leftarrow w + s",
     )
     radius: float = hyper(1.0, "(0, inf)", "first radius of trust", unit="w", symbol="R")

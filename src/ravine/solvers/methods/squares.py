@@ -33,7 +33,7 @@ class GaussNewton(Method):
     needs = "vector"
     reduction = "half-square"
     memory = "m x w, for m residuals"
-    latex = (r"s = \arg\min_s \lVert r + J s \rVert^2, \qquad w \leftarrow w + \alpha s",)
+    latex = (r"s = \mathrm{arg}\min_s \lVert r + J s \rVert^2, \qquad w \leftarrow w + \alpha s",)
     c1: float = sufficient()
 
     def iterate(self, objective: Objective, at: Point, memory: Memory) -> tuple[Point, Memory]:
