@@ -21,13 +21,15 @@ from ravine.problems import Problem, load
 from ravine.racing.outcome import winner_recipe
 from ravine.racing.race import Race
 from ravine.racing.space import make_space, shares
+from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe, load_recipe
 from ravine.report.equation import winner_latex
-from ravine.rules.rule import Rule, name_of
+from ravine.rules.rule import Rule, name_of, values
 from ravine.solvers import minimize
 from ravine.solvers.method import make
 from ravine.solvers.spec import contender_from_spec, contender_to_spec, contenders
 from ravine.training.clock import Batches, Clock
+from ravine.training.layered import Layered
 from ravine.training.whole import Whole
 from tests.racing import facts, raced
 
@@ -54,7 +56,7 @@ def a_whole(problem: Problem, name: str, factory: Any = None) -> Whole:
     return Whole(model, loss_of(problem), model.lane(make(name, {}), {}, 3))
 
 
-@pytest.mark.parametrize("name", contenders())
+@pytest.mark.parametrize("name", sorted(contenders().keys() - {"kfac"}))
 def test_a_method_has_spent_at_most_what_a_rule_has_at_every_step(name: str, wine: Problem) -> None:
     run = a_whole(wine, name)
     start, samples = run.export()[0].weights, len(wine.train)
@@ -184,3 +186,59 @@ def test_a_range_that_is_asked_for_is_drawn_from() -> None:
     assert shares(space, 8) == [4, 4]
     space = replace(space, ranges={**space.ranges, "lbfgs": {}})
     assert shares(space, 8) == [1, 7]
+
+
+def test_kfac_races_on_minibatches_with_drawn_rates_and_repeats_its_run_from_a_recipe(
+    wine: Problem, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {
+        "rules": ["kfac"],
+        "budget": 3,
+        "epochs": 6,
+        "seeds": 2,
+        "model": "mlp:8:0.2",
+        "widen": False,
+    }
+    running = raced(wine, tmp_path / "race", **changes)
+    rates = {run.candidate.config: values(run.candidate.rule)["lr"] for run in running.runs}
+    assert len(set(rates.values())) == 3 and running.runs[0].candidate.schedule == "cosine"
+    recipe = winner_recipe(running)
+    assert recipe is not None
+    trained = api.train(recipe, wine, model=running.model.factory)
+    final = next(run for run in running.runs if run.stage == "final" and run.seed == recipe.seed)
+    assert trained.result.curve == final.curve
+    again = Race(running.spec, wine, running.model, running.folder)
+    again.restore(tmp_path / "race")
+    assert facts(again).ranking == facts(running).ranking
+
+
+def test_kfac_taken_apart_and_made_anew_goes_on_to_the_same_bits(wine: Problem) -> None:
+    model = Model(Odd)
+    lane = model.lane(contender_from_spec({"name": "kfac"}), {}, 3)
+    whole, parts = Layered(model, loss_of(wine), lane), Layered(model, loss_of(wine), lane)
+    batches = Batches(Clock(len(wine.train), 16, 1000))
+    for part in range(3):
+        for step in range(7 * part, 7 * part + 7):
+            for run in (whole, parts):
+                torch.manual_seed(step)
+                run.step(wine.train, batches.at([3], step), 0.0)
+        parts = Layered(model, loss_of(wine), parts.export()[0])
+    expected, found = whole.export()[0], parts.export()[0]
+    assert torch.equal(expected.weights, found.weights) and not torch.equal(expected.weights, lane.weights)
+    assert expected.slots.keys() == found.slots.keys() and expected.scalars == found.scalars
+    kept = [name for name in expected.buffers if name not in model.noise]  # each step sets the keys of its noise
+    assert all(torch.equal(expected.buffers[name], found.buffers[name]) for name in kept) and len(kept) == 3
+
+
+def test_kfac_without_a_layer_to_watch_is_refused_before_the_race(wine: Problem) -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(13, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.w
+
+    spec = RaceSpec(problem="wine", rules=["kfac"], epochs=2)
+    with pytest.raises(UserError, match="no Linear or Conv2d layer"):
+        Race(spec, wine, Model(Plain))

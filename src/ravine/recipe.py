@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ravine.errors import UserError, unknown
 from ravine.files import write_whole
-from ravine.rules.rule import Declared, Rule, hypers, name_of
+from ravine.rules.rule import Declared, hypers, name_of
 from ravine.schedules import Schedule, check, from_spec
-from ravine.solvers.spec import contender_from_spec
+from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.validation import validated
 
 FORMAT = 1
@@ -49,7 +49,7 @@ class Recipe(BaseModel):
     def make_schedules(self) -> dict[str, Schedule]:
         """The checked schedules, bound to the run's length."""
         rule = self.make_rule()
-        if self.schedule and not isinstance(rule, Rule):
+        if self.schedule and not follows_schedule(rule):
             raise UserError(f"{name_of(rule)} has no schedule, which belongs to rules: leave it out")
         for name in self.schedule:
             if name not in hypers(rule):

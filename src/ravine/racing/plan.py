@@ -11,6 +11,7 @@ from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
 from ravine.rules.rule import Rule
 from ravine.training.clock import Batches, Clock
+from ravine.training.layered import Layered, alone
 from ravine.training.whole import Whole
 from ravine.types import Loss
 
@@ -51,7 +52,7 @@ def choose(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, cl
     """
     together = [lane for lane in lanes if isinstance(lane.rule, Rule)]
     if not together:
-        return Plan(1, {way(1): _time_whole(Whole(model, loss, lanes[0]), problem, clock)})
+        return Plan(1, {way(1): _time_alone(alone(model, loss, lanes[0]), problem, clock)})
     lanes = together
     refusal = refused(model, loss, lanes, problem, clock)
     sizes = [s for s in SIZES if s < len(lanes)] + [len(lanes)] if fixed is None else [min(fixed, len(lanes))]
@@ -101,7 +102,7 @@ def _time(lanes: Lanes, problem: Problem, clock: Clock, least: int = 3, enough: 
     return min(seen) / len(lanes)
 
 
-def _time_whole(run: Whole, problem: Problem, clock: Clock) -> float:
+def _time_alone(run: Whole | Layered, problem: Problem, clock: Clock) -> float:
     """Seconds that a method takes for what a step is worth: those of a gradient, times batch over samples."""
     index = Batches(clock).at(run.seeds, 0)
     begin = time.perf_counter()

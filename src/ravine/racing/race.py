@@ -21,10 +21,9 @@ from ravine.racing.spec import RaceSpec
 from ravine.racing.statistics import interval
 from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of
-from ravine.solvers.method import Method
-from ravine.solvers.objective import check_dense
 from ravine.training import checkpoint
 from ravine.training.interrupt import Request, stop_on_request
+from ravine.training.layered import check_contender
 from ravine.training.loop import evaluate_model
 from ravine.training.track import Candidate, Run, Track
 
@@ -40,8 +39,7 @@ class Race:
         self.clock = self.setup.clock
         self.space = self.setup.space
         for rule in self.space.rules.values():
-            if isinstance(rule, Method) and rule.dense:
-                check_dense(name_of(rule), model.size)
+            check_contender(rule, model)
         self.plan: Plan | None = None
         self.phase: Phase = "pilot"
         self.rung = 0

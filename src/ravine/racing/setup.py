@@ -11,8 +11,9 @@ from ravine.problems.problem import Problem
 from ravine.racing.space import Space, make_space, shares
 from ravine.racing.spec import MOST, RaceSpec
 from ravine.randomness import key
-from ravine.rules.rule import Rule, Search
+from ravine.rules.rule import Search
 from ravine.schedules import check, from_spec
+from ravine.solvers.method import Method
 from ravine.training.clock import Clock
 
 STEPS = 3000  # of a full run, where the user names no epochs
@@ -98,7 +99,7 @@ class Setup:
 
 
 def _notes(space: Space) -> tuple[str, ...]:
-    methods = [name for name, rule in space.rules.items() if not isinstance(rule, Rule)]
+    methods = [name for name, rule in space.rules.items() if isinstance(rule, Method)]
     if not methods:
         return ()
     return (

@@ -12,7 +12,7 @@ from scipy.stats import qmc
 from ravine.errors import UserError, unknown
 from ravine.randomness import key
 from ravine.rules.rule import Declared, Rule, Search, catalogue, check, hypers, name_of, values, with_values
-from ravine.solvers.spec import contender_from_spec
+from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.training.track import Candidate
 
 
@@ -104,7 +104,7 @@ def shares(space: Space, budget: int) -> list[int]:
 
 def _schedules(rule: Declared, schedule: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The schedule of a rule's learning rate; a method measures its steps itself."""
-    return {"lr": schedule} if isinstance(rule, Rule) else {}
+    return {"lr": schedule} if follows_schedule(rule) else {}
 
 
 def _sobol(count: int, dimensions: int, seed: int) -> np.ndarray[Any, Any]:

@@ -39,6 +39,7 @@ class Described(Declared):
 
     needs: ClassVar[Need] = "gradient"
     memory: ClassVar[str] = ""
+    scheduled: ClassVar[bool] = False  # its learning rate follows a schedule, as a rule's does
     latex: ClassVar[tuple[str, ...]] = ()
 
 

@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from ravine.errors import UserError, unknown
-from ravine.rules.rule import Declared, Rule, hypers, name_of
+from ravine.rules.rule import Declared, Rule, check, hypers, name_of, with_values
 from ravine.rules.rule import catalogue as every_rule
 from ravine.rules.spec import rule_from_spec, rule_to_spec
-from ravine.solvers.method import Method, catalogue, make
+from ravine.solvers.method import Described, Method, catalogue
 
 
-def contenders() -> dict[str, type[Method]]:
-    """The methods that a race can run: those that ask for values, gradients and products of one loss."""
+def contenders() -> dict[str, type[Described]]:
+    """The methods that a race can run: those that one loss is enough for."""
     return {
         name: kind
         for name, kind in catalogue().items()
-        if issubclass(kind, Method) and kind.contender and kind.reduction == "itself"
+        if kind.contender and not (issubclass(kind, Method) and kind.reduction != "itself")
     }
+
+
+def follows_schedule(rule: Declared) -> bool:
+    """Whether a schedule multiplies the learning rate; a method that measures its steps has none."""
+    return isinstance(rule, Rule) or (isinstance(rule, Described) and rule.scheduled)
 
 
 def contender_from_spec(spec: Mapping[str, Any]) -> Declared:
@@ -30,7 +35,8 @@ def contender_from_spec(spec: Mapping[str, Any]) -> Declared:
     if name.lower() in able:
         if spec.get("with"):
             raise UserError(f"{name} takes no combinators, which change the steps of rules: leave them out")
-        return make(name, {key: value for key, value in spec.items() if key not in ("name", "with")})
+        given = {key: value for key, value in spec.items() if key not in ("name", "with")}
+        return check(with_values(able[name.lower()](), given))
     if name.lower() in known:
         raise UserError(f"{name} cannot run in a race or a recipe, which has one loss: choose one of {', '.join(able)}")
     if name.lower() not in every_rule():

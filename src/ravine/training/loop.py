@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ravine.engines.lanes import Lanes
 from ravine.losses import finish_metric, metric_of
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import key
 from ravine.training.clock import Batches, Clock
-from ravine.training.whole import Whole
+from ravine.training.layered import Runner
 from ravine.types import Loss
 
 
@@ -27,7 +26,7 @@ class Measured:
     metric: Tensor
 
 
-def advance(lanes: Lanes | Whole, problem: Problem, clock: Clock, to_tick: int) -> Iterator[Measured]:
+def advance(lanes: Runner, problem: Problem, clock: Clock, to_tick: int) -> Iterator[Measured]:
     """Train the lanes from where they are to that tick, measuring at every tick on the way."""
     batches = Batches(clock)
     tick = next(tick for tick in range(clock.ticks + 1) if clock.step_at(tick) >= lanes.step_count)
@@ -46,7 +45,7 @@ def advance(lanes: Lanes | Whole, problem: Problem, clock: Clock, to_tick: int) 
         yield measure(lanes, problem, tick, total / (end - begin))
 
 
-def measure(lanes: Lanes | Whole, problem: Problem, tick: int, train_loss: Tensor | None) -> Measured:
+def measure(lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None) -> Measured:
     """The lanes' loss and metric on the validation part."""
     loss, metric = evaluate(lanes.predict, len(lanes), lanes.loss, problem, problem.valid)
     return Measured(tick, train_loss, loss, metric)

@@ -16,8 +16,8 @@ from ravine.results import Point, RunResult, Stage, Status
 from ravine.rules.rule import Declared, Rule, name_of, values
 from ravine.schedules import Schedule, check, from_spec
 from ravine.training.clock import Clock
+from ravine.training.layered import Runner, alone
 from ravine.training.loop import Measured, advance
-from ravine.training.whole import Whole
 from ravine.types import Loss
 
 Origin: TypeAlias = Literal["default", "drawn", "widened", "given"]
@@ -111,7 +111,7 @@ class Track:
         self.model, self.loss, self.problem, self.clock, self.size = model, loss, problem, clock, size
         self.lane_steps = 0
         self._cohort: list[Run] = []
-        self._lanes: Lanes | Whole | None = None
+        self._lanes: Runner | None = None
 
     def go(self, runs: Sequence[Run], to_tick: int, keep_best: bool = False) -> Iterator[int]:
         """Train every open run to that tick; yields the number of open lanes after each tick of a cohort.
@@ -128,10 +128,10 @@ class Track:
             self.sync()
             self._lanes = None
 
-    def _started(self, lanes: list[Lane]) -> Lanes | Whole:
+    def _started(self, lanes: list[Lane]) -> Runner:
         if isinstance(lanes[0].rule, Rule):
             return Lanes(self.model, self.loss, lanes)
-        return Whole(self.model, self.loss, lanes[0])
+        return alone(self.model, self.loss, lanes[0])
 
     def sync(self) -> None:
         """Copy the states of the lanes that run now into their runs."""
@@ -139,7 +139,7 @@ class Track:
             for run, lane in zip(self._cohort, self._lanes.export(), strict=True):
                 run.lane = lane
 
-    def _advance(self, lanes: Lanes | Whole, cohort: list[Run], to_tick: int, keep_best: bool) -> Iterator[int]:
+    def _advance(self, lanes: Runner, cohort: list[Run], to_tick: int, keep_best: bool) -> Iterator[int]:
         """Advance one cohort until it is there, or until so many diverged that the rest had better go on alone."""
         begin = cohort[0].tick
         for measured in advance(lanes, self.problem, self.clock, to_tick):

@@ -64,6 +64,7 @@ class KFAC(Described):
     family = "kfac"
     differs = "the empirical Fisher matrix of each layer as a Kronecker product"
     needs = "layers"
+    scheduled = True
     memory = "inputs^2 + outputs^2 a layer, twice"
     latex = (
         r"A = \mathbb{E}[a a^\top], \qquad G = \mathbb{E}[b b^\top]",
