@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ravine import solvers
+from ravine.solvers import SolverOptimizer
 from ravine.surfaces import SURFACES, rosenbrock
 
 F64 = torch.float64
@@ -83,3 +85,32 @@ RESIDUALS: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {
     "helix": (helix, vector(-1, 0, 0)),
     "jennrich": (jennrich, vector(0.3, 0.4)),
 }
+
+
+class Fit:
+    """A small network, its data, and closures of each form."""
+
+    def __init__(self, dtype: torch.dtype = F64) -> None:
+        g = torch.Generator().manual_seed(1)
+        self.x = torch.randn(24, 3, generator=g, dtype=F64).to(dtype)
+        self.y = (self.x[:, :1] * self.x[:, 1:2]).tanh()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.net = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 1)).to(dtype)
+
+    def residuals(self) -> Tensor:
+        return (self.net(self.x) - self.y).squeeze(1)
+
+    def losses(self) -> Tensor:
+        return self.residuals() ** 2 / 2
+
+    def loss(self) -> Tensor:
+        return self.losses().mean()
+
+    def closure(self, kind: type[SolverOptimizer]) -> Callable[[], Tensor]:
+        if kind is solvers.NaturalGradient:
+            return self.losses
+        return self.residuals if kind in (solvers.GaussNewton, solvers.LevenbergMarquardt) else self.loss
+
+    def weights(self) -> Tensor:
+        return torch.cat([p.detach().flatten() for p in self.net.parameters()])

@@ -101,9 +101,7 @@ def test_a_convolutions_step_is_that_of_its_patches() -> None:
 def test_of_one_sample_it_is_the_exact_natural_gradient() -> None:
     """With one sample A (x) G is the Fisher matrix itself, and both dampings shrink the same direction."""
     net, (x, y) = made(nn.Linear(3, 3)), batch(1, 3)
-    functional.cross_entropy(net(x), y).backward()
     optimizer = KFAC(net, lr=1.0, damping=1e-8, momentum=0, clip=1e12)
-    net.zero_grad()
     functional.cross_entropy(net(x), y).backward()
     g = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
     before = torch.cat([p.detach().flatten() for p in net.parameters()])
@@ -130,14 +128,12 @@ def test_factors_are_averages_and_inverses_are_kept_between_renewals() -> None:
 
 def test_the_update_is_shortened_to_the_clip() -> None:
     net, (x, y) = made(nn.Linear(4, 3)), batch(6, 4)
-    functional.cross_entropy(net(x), y)
     optimizer = KFAC(net, lr=0.5, clip=1e-4, momentum=0)
     functional.cross_entropy(net(x), y).backward()
     g = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
     before = torch.cat([p.detach().flatten() for p in net.parameters()])
     optimizer.step()
     step = before - torch.cat([p.detach().flatten() for p in net.parameters()])
-    # with the update nu U, lr^2 (nu U).(dW) nu = clip
     nu_power = float(step @ g) / 0.5
     full = KFAC(made(nn.Linear(4, 3)), lr=0.5, clip=1e12, momentum=0)
     other = full.layers[0]

@@ -14,7 +14,7 @@ from ravine.errors import UserError
 from ravine.rules.rule import values
 from ravine.solvers import SolverOptimizer, minimize
 from ravine.surfaces import rosenbrock
-from tests.classics import F64, quadratic, vector
+from tests.classics import F64, Fit, quadratic, vector
 
 KINDS: list[tuple[type[SolverOptimizer], dict[str, Any]]] = [
     (solvers.GradientDescent, {}),
@@ -31,35 +31,6 @@ KINDS: list[tuple[type[SolverOptimizer], dict[str, Any]]] = [
     (solvers.NaturalGradient, {}),
 ]
 EVERY = pytest.mark.parametrize(("kind", "options"), KINDS, ids=[f"{k.__name__}-{i}" for i, (k, _) in enumerate(KINDS)])
-
-
-class Fit:
-    """A small network, its data, and closures of each form."""
-
-    def __init__(self, dtype: torch.dtype = F64) -> None:
-        g = torch.Generator().manual_seed(1)
-        self.x = torch.randn(24, 3, generator=g, dtype=F64).to(dtype)
-        self.y = (self.x[:, :1] * self.x[:, 1:2]).tanh()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.net = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 1)).to(dtype)
-
-    def residuals(self) -> Tensor:
-        return (self.net(self.x) - self.y).squeeze(1)
-
-    def losses(self) -> Tensor:
-        return self.residuals() ** 2 / 2
-
-    def loss(self) -> Tensor:
-        return self.losses().mean()
-
-    def closure(self, kind: type[SolverOptimizer]) -> Callable[[], Tensor]:
-        if kind is solvers.NaturalGradient:
-            return self.losses
-        return self.residuals if kind in (solvers.GaussNewton, solvers.LevenbergMarquardt) else self.loss
-
-    def weights(self) -> Tensor:
-        return torch.cat([p.detach().flatten() for p in self.net.parameters()])
 
 
 @EVERY

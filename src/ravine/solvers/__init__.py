@@ -12,7 +12,8 @@ from ravine.solvers.linear import LinearResult, largest_eigenvalue, linear_cg
 from ravine.solvers.method import catalogue
 from ravine.solvers.minimize import Result, minimize
 from ravine.solvers.objective import Counts
-from ravine.solvers.optimizer import (
+from ravine.solvers.optimizer import SolverOptimizer
+from ravine.solvers.torchlike import (
     BFGS,
     LBFGS,
     ConjugateGradient,
@@ -22,7 +23,6 @@ from ravine.solvers.optimizer import (
     NaturalGradient,
     Newton,
     NewtonCG,
-    SolverOptimizer,
 )
 from ravine.solvers.whitening import Whitening, whiten
 
