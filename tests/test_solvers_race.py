@@ -202,6 +202,7 @@ def test_kfac_races_on_minibatches_with_drawn_rates_and_repeats_its_run_from_a_r
     running = raced(wine, tmp_path / "race", **changes)
     rates = {run.candidate.config: values(run.candidate.rule)["lr"] for run in running.runs}
     assert len(set(rates.values())) == 3 and running.runs[0].candidate.schedule == "cosine"
+    assert any("kfac: on minibatches" in note for note in running.notes)
     recipe = winner_recipe(running)
     assert recipe is not None
     trained = api.train(recipe, wine, model=running.model.factory)

@@ -11,7 +11,7 @@ from ravine.problems.problem import Problem
 from ravine.racing.space import Space, make_space, shares
 from ravine.racing.spec import MOST, RaceSpec
 from ravine.randomness import key
-from ravine.rules.rule import Search
+from ravine.rules.rule import Rule, Search
 from ravine.schedules import check, from_spec
 from ravine.solvers.method import Method
 from ravine.training.clock import Clock
@@ -99,13 +99,21 @@ class Setup:
 
 
 def _notes(space: Space) -> tuple[str, ...]:
-    methods = [name for name, rule in space.rules.items() if isinstance(rule, Method)]
-    if not methods:
-        return ()
-    return (
-        f"{', '.join(methods)}: on the whole training part, one run after another; an epoch is worth the gradients of "
-        "its minibatches, where a value counts 1/3 of a gradient and a Hessian-vector product 2.",
-    )
+    """How the methods among the contenders run, and what is counted of them."""
+    whole = [name for name, rule in space.rules.items() if isinstance(rule, Method)]
+    watching = [name for name, rule in space.rules.items() if not isinstance(rule, Rule | Method)]
+    found: list[str] = []
+    if whole:
+        found.append(
+            f"{', '.join(whole)}: on the whole training part, one run after another; an epoch is worth the gradients "
+            "of its minibatches, where a value counts 1/3 of a gradient and a Hessian-vector product 2."
+        )
+    if watching:
+        found.append(
+            f"{', '.join(watching)}: on minibatches, one run after another; its gradients are counted, not its "
+            "factors and inversions."
+        )
+    return tuple(found)
 
 
 def _batch(samples: int) -> int:
