@@ -205,10 +205,24 @@ def test_a_recipe_with_snapshots_and_a_plateau_is_linted_trained_and_kept(capfd:
     assert {f"snapshot-{i}.safetensors" for i in (1, 2, 3)} <= {path.name for path in Path("mine").iterdir()}
 
 
-@pytest.mark.parametrize("command", ["rules --json", "rules nadam --json", "prove --steps 1 --json"])
+@pytest.mark.parametrize(
+    "command", ["rules --json", "rules nadam --json", "rules lbfgs --json", "prove --steps 1 --json"]
+)
 def test_json_is_json(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert call(*command.split()) == 0
     assert json.loads(capfd.readouterr().out)
+
+
+def test_rules_lists_methods_too_and_prints_one(capfd: pytest.CaptureFixture[str]) -> None:
+    assert call("rules", "--search", "trust region") == 0
+    shown = capfd.readouterr().out
+    assert "methods that need more than a gradient" in shown and "newton-cg" in shown and "reeves" not in shown
+    assert call("rules", "newton/damped") == 0
+    shown = capfd.readouterr().out
+    for word in ("damping", "(0, inf)", "newton/undamped", "Nocedal", "\\nabla^2 f"):
+        assert word in shown
+    assert call("rules", "lbfsg") == 2
+    assert "did you mean 'lbfgs'" in capfd.readouterr().err
 
 
 def test_a_diverged_run_is_a_failed_run(capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import torch
 import ravine
 from ravine.errors import UserError
 from ravine.recipe import Recipe, load_recipe
-from ravine.rules.rule import catalogue, make, name_of
+from ravine.rules.rule import Rule, catalogue, make, name_of
 from ravine.rules.spec import combinators, rule_to_spec
 from ravine.schedules import catalogue as schedules
 
@@ -42,6 +42,7 @@ def test_every_rule_survives_a_round_trip(name: str, tmp_path: Path) -> None:
 def test_every_combinator_survives_a_round_trip(name: str, tmp_path: Path) -> None:
     spec = {"name": "adam", "with": [{"name": name}]}
     made = Recipe(problem="wine", rule=spec).make_rule()
+    assert isinstance(made, Rule)
     read = load_recipe(Recipe(problem="wine", rule=rule_to_spec(made)).save(tmp_path / "r.toml"))
     assert read.make_rule() == made
 

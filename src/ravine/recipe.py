@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ravine.errors import UserError, unknown
 from ravine.files import write_whole
-from ravine.rules.rule import Rule, hypers, name_of
-from ravine.rules.spec import rule_from_spec
+from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
+from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.validation import validated
 
 FORMAT = 1
@@ -50,9 +50,9 @@ class Recipe(BaseModel):
     rule: dict[str, Any] = Field(default_factory=lambda: {"name": "adam"})
     schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
 
-    def make_rule(self) -> Rule:
-        """The checked rule."""
-        return rule_from_spec(self.rule)
+    def make_rule(self) -> Declared:
+        """The checked rule, or the method on the whole training part."""
+        return contender_from_spec(self.rule)
 
     def rule_schedules(self) -> dict[str, dict[str, Any]]:
         """The schedules of the rule's hyperparameters as plain values, the cycles of ``snapshots`` among them."""
@@ -62,6 +62,10 @@ class Recipe(BaseModel):
     def make_schedules(self) -> dict[str, Schedule]:
         """The checked schedules of the rule's hyperparameters, bound to the run's length."""
         rule, specs = self.make_rule(), self.rule_schedules()
+        if not follows_schedule(rule):
+            if self.schedule:
+                raise UserError(f"{name_of(rule)} has no schedule, which belongs to rules: leave it out")
+            return {}
         for name in specs:
             if name not in hypers(rule):
                 raise unknown(f"hyperparameter of {name_of(rule)} to schedule", name, [*hypers(rule), BATCH])
@@ -78,6 +82,10 @@ class Recipe(BaseModel):
     def check(self) -> None:
         """Raise one sentence on the first value that is not allowed, alone or beside another."""
         self._check_snapshots()
+        if not isinstance(rule := self.make_rule(), Rule):
+            for option in ("accumulate", "snapshots"):
+                if getattr(self, option) > 1:
+                    raise UserError(f"{option} belongs to rules, not to {name_of(rule)}: leave it out")
         self.make_schedules()
         self.make_growth()
         if self.make_plateau() is not None and "lr" not in hypers(self.make_rule()):

@@ -21,28 +21,38 @@ def rules(
     search: Annotated[str | None, typer.Option(help="only rules whose description holds this")] = None,
     json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
 ) -> None:
-    """List the optimizers, or print one: equation, dialects, hyperparameters, reference.
+    """List the optimizers and the methods beyond them, or print one: equation, dialects, hyperparameters, reference.
 
     [bold]Examples[/bold]
 
       ravine rules
       ravine rules nadam
+      ravine rules lbfgs
       ravine rules --search nesterov
     """
+    from ravine.cli import methods
+    from ravine.errors import unknown
     from ravine.rules.rule import catalogue, resolve
+    from ravine.solvers import method
 
+    found, more = catalogue(), methods.found_methods(None)
     if name is not None:
-        found = {name: resolve(name)}
+        if name.lower() not in {**found, **more} and ":" not in name:
+            raise unknown("rule", name, {**found, **more})
+        more = {name: more[name.lower()]} if name.lower() in more else {}
+        found = {} if more else {name: resolve(name)}
     else:
-        found = {n: r for n, r in catalogue().items() if search is None or search.lower() in _words(n, r)}
+        found = {n: r for n, r in found.items() if search is None or search.lower() in _words(n, r)}
+        more = methods.found_methods(search)
     if json:
         from json import dumps
 
-        print(dumps([facts(rule) for rule in found.values()]))
+        print(dumps([*map(facts, found.values()), *map(method.facts, more.values())]))
     elif name is not None:
-        _print_one(found[name])
+        _print_one(found[name]) if found else methods.print_one(more[name])
     else:
         _print_all(found)
+        methods.print_all(more)
 
 
 def facts(rule: type[Rule]) -> dict[str, Any]:

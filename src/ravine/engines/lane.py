@@ -16,7 +16,7 @@ from ravine.engines.noise import noise_layers, with_keyed_noise
 from ravine.engines.program import Programs, Work
 from ravine.engines.repeatable import is_repeatable
 from ravine.randomness import build
-from ravine.rules.rule import Rule
+from ravine.rules.rule import Declared
 from ravine.schedules import Schedule
 from ravine.types import Loss
 
@@ -29,7 +29,7 @@ class Lane:
     first step may have no slots: they are what its rule begins with.
     """
 
-    rule: Rule
+    rule: Declared  # a rule; or a method, which runs alone
     schedules: Mapping[str, Schedule]  # hyperparameter -> factor of time; time counts epochs
     seed: int
     weights: Tensor
@@ -96,7 +96,7 @@ class Model:
         """Of the parameters and of all that a lane keeps as buffers, in the order in which a program takes them."""
         return [*self.shapes, *self.fixed]
 
-    def lane(self, rule: Rule, schedules: Mapping[str, Schedule], seed: int) -> Lane:
+    def lane(self, rule: Declared, schedules: Mapping[str, Schedule], seed: int) -> Lane:
         """A run before its first step, with the initial draw of its seed; lanes of one seed share its memory."""
         if self._drawn is None or self._drawn[0] != seed:
             self._drawn = seed, *self._draw(seed)

@@ -22,6 +22,12 @@ from ravine.types import State
 Numbers: TypeAlias = dict[str, NDArray[np.float64]]  # one a lane, by name
 
 
+def rule_of(lane: Lane) -> Rule:
+    """The rule of a lane that follows one; methods run by themselves."""
+    assert isinstance(lane.rule, Rule)
+    return lane.rule
+
+
 class Group:
     """Lanes of one rule, which lie side by side in the weights from row ``start`` on.
 
@@ -33,7 +39,7 @@ class Group:
         self.members, self.start = members, start
         self.end = start + len(members)
         self.model = model
-        self.rules = [lane.rule for lane in lanes]
+        self.rules = [rule_of(lane) for lane in lanes]
         self.seeds = [lane.seed for lane in lanes]
         self.schedules = [lane.schedules for lane in lanes]
         self.rule = self.rules[0]
@@ -154,9 +160,9 @@ class Group:
 def _stacked(lanes: Sequence[Lane]) -> dict[str, Tensor]:
     """The slots of all lanes, [K, P] each; those of a lane that has none yet are made here, one lane at a time."""
     like, count = lanes[0].weights, len(lanes)
-    stacked = {slot: like.new_empty(count, *like.shape) for slot in slots_of(lanes[0].rule)}
+    stacked = {slot: like.new_empty(count, *like.shape) for slot in slots_of(rule_of(lanes[0]))}
     for row, lane in enumerate(lanes):
-        for slot, value in (lane.slots or lane.rule.init(lane.weights)).items():
+        for slot, value in (lane.slots or rule_of(lane).init(lane.weights)).items():
             stacked[slot][row] = value
     return stacked
 
@@ -165,7 +171,7 @@ def grouped(lanes: Sequence[Lane], model: Model) -> list[Group]:
     """The lanes sorted into groups of one rule (and the same combinators around it)."""
     kinds: dict[tuple[type[Rule], ...], list[int]] = {}
     for row, lane in enumerate(lanes):
-        kinds.setdefault(tuple(type(part) for part in chain(lane.rule)), []).append(row)
+        kinds.setdefault(tuple(type(part) for part in chain(rule_of(lane))), []).append(row)
     groups: list[Group] = []
     start = 0
     for members in kinds.values():

@@ -15,7 +15,7 @@ from ravine.racing.race import Race
 from ravine.racing.verdict import verdict
 from ravine.recipe import Recipe
 from ravine.results import Cost, RaceResult, Standing
-from ravine.rules.spec import rule_to_spec
+from ravine.solvers.spec import contender_to_spec
 
 
 def result_of(race: Race) -> RaceResult:
@@ -69,7 +69,7 @@ def _recipe(race: Race, row: Standing) -> Recipe:
         batch=race.clock.batch,
         seed=race.setup.fresh[0] if row.finalist else race.spec.seed,
         split_seed=race.spec.split_seed,
-        rule=rule_to_spec(candidate.rule),
+        rule=contender_to_spec(candidate.rule),
         schedule={name: dict(spec) for name, spec in candidate.schedules.items()},
     )
 

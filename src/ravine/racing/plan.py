@@ -13,8 +13,11 @@ import torch
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
+from ravine.rules.rule import Rule
 from ravine.training.clock import Batches, Clock
 from ravine.training.crew import crew
+from ravine.training.layered import Layered, alone
+from ravine.training.whole import Whole
 from ravine.types import Loss
 
 SIZES = (8, 32)  # between one and all
@@ -66,6 +69,11 @@ def choose(
     is best there, a program for each thread. A stall of the machine seldom meets the same way twice. A model that
     cannot be mapped over lanes says why, and runs one after another.
     """
+    together = [lane for lane in lanes if isinstance(lane.rule, Rule)]
+    if not together:
+        return Plan(1, 1, {way(1, 1): _time_alone(alone(model, loss, lanes[0]), problem, clock)})
+    if len(together) < len(lanes):
+        lanes, workers = together, 1  # a method sets torch's generator, which there is one of
     refusal = refused(model, loss, lanes, problem, clock)
     if refusal:
         size = workers = 1
@@ -145,3 +153,11 @@ def _time_one(lanes: Lanes, problem: Problem, clock: Clock, least: int = 3, enou
         lanes.step(problem.train, index, 0.0)
         seen.append(time.perf_counter() - begin)
     return median(seen)
+
+
+def _time_alone(run: Whole | Layered, problem: Problem, clock: Clock) -> float:
+    """Seconds that a method takes for what a step is worth: those of a gradient, times batch over samples."""
+    index = Batches(clock).at(run.seeds, 0)
+    begin = time.perf_counter()
+    run.step(problem.train, index, 0.0)
+    return (time.perf_counter() - begin) / run.asked * index.shape[-1] / len(problem.train)

@@ -24,6 +24,7 @@ from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of
 from ravine.training import checkpoint
 from ravine.training.interrupt import Request, stop_on_request
+from ravine.training.layered import check_contender
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
 from ravine.training.track import Track
@@ -39,6 +40,8 @@ class Race:
         self.setup = Setup.of(spec, problem)
         self.clock = self.setup.clock
         self.space = self.setup.space
+        for rule in self.space.rules.values():
+            check_contender(rule, model)
         self.plan: Plan | None = None
         self.phase: Phase = "pilot"
         self.rung = 0

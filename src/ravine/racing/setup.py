@@ -8,11 +8,12 @@ from typing import Any
 
 from ravine.errors import UserError
 from ravine.problems.problem import Problem
-from ravine.racing.space import Space, make_space
+from ravine.racing.space import Space, make_space, shares
 from ravine.racing.spec import MOST, RaceSpec
 from ravine.randomness import key
-from ravine.rules.rule import Search
+from ravine.rules.rule import Rule, Search
 from ravine.schedules import check, from_spec
+from ravine.solvers.method import Method
 from ravine.training.clock import Clock
 
 STEPS = 3000  # of a full run, where the user names no epochs
@@ -48,10 +49,11 @@ class Setup:
         if budget < len(space.rules):
             raise UserError(f"a budget of {budget} is too small for {len(space.rules)} rules: give at least one each")
         fresh = tuple(key(spec.seed, "fresh", i) % 10**6 + 1 for i in range(spec.seeds))
-        return cls(spec, clock, space, (), fresh, budget).with_budget(budget)
+        return cls(spec, clock, space, (), fresh, budget, _notes(space)).with_budget(budget)
 
     def with_budget(self, budget: int) -> Setup:
         """The same race with so many configurations: rungs from full length downwards, by eta, while any are lost."""
+        budget = sum(shares(self.space, budget))
         count, rungs = budget, [self.clock.ticks]
         while count > self.spec.finalists * self.spec.eta and rungs[0] > 1:
             rungs.insert(0, max(1, round(rungs[0] / self.spec.eta)))
@@ -94,6 +96,24 @@ class Setup:
         """The space with the ranges that a checkpoint holds."""
         found = {rule: {h: Search(**s) for h, s in own.items()} for rule, own in ranges.items()}
         return replace(self.space, ranges=found, widened=dict(widened))
+
+
+def _notes(space: Space) -> tuple[str, ...]:
+    """How the methods among the contenders run, and what is counted of them."""
+    whole = [name for name, rule in space.rules.items() if isinstance(rule, Method)]
+    watching = [name for name, rule in space.rules.items() if not isinstance(rule, Rule | Method)]
+    found: list[str] = []
+    if whole:
+        found.append(
+            f"{', '.join(whole)}: on the whole training part, one run after another; an epoch is worth the gradients "
+            "of its minibatches, where a value counts 1/3 of a gradient and a Hessian-vector product 2."
+        )
+    if watching:
+        found.append(
+            f"{', '.join(watching)}: on minibatches, one run after another; its gradients are counted, not its "
+            "factors and inversions."
+        )
+    return tuple(found)
 
 
 def batch_for(samples: int) -> int:

@@ -11,8 +11,8 @@ from scipy.stats import qmc
 
 from ravine.errors import UserError, unknown
 from ravine.randomness import key
-from ravine.rules.rule import Rule, Search, catalogue, check, hypers, name_of, values, with_values
-from ravine.rules.spec import rule_from_spec
+from ravine.rules.rule import Declared, Rule, Search, catalogue, check, hypers, name_of, values, with_values
+from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.training.run import Candidate
 
 
@@ -20,7 +20,7 @@ from ravine.training.run import Candidate
 class Space:
     """The rules at their defaults, and the range of each searched hyperparameter of each."""
 
-    rules: dict[str, Rule]
+    rules: dict[str, Declared]
     ranges: dict[str, dict[str, Search]]
     schedules: Sequence[Mapping[str, Any]]
     seed: int
@@ -41,7 +41,7 @@ def make_space(
     that leaves a rule's bounds.
     """
     names = list(rules) if rules else [name for name, rule in catalogue().items() if rule.contender]
-    made = {name: rule_from_spec({"name": name, "with": list(combine)}) for name in names}
+    made = {name: contender_from_spec({"name": name, "with": list(combine)}) for name in names}
     made = {name_of(rule): rule for rule in made.values()}
     every = {name for rule in made.values() for name in hypers(rule)}
     for name in over:
@@ -52,7 +52,7 @@ def make_space(
     return Space(made, ranges, schedules, seed)
 
 
-def _ranges(rule: Rule, over: Mapping[str, tuple[float, float]], per_rule: int) -> dict[str, Search]:
+def _ranges(rule: Declared, over: Mapping[str, tuple[float, float]], per_rule: int) -> dict[str, Search]:
     """The learning rate alone at a small budget, more hyperparameters as the budget grows; those of ``over`` always."""
     declared = {name: h.search for name, h in hypers(rule).items() if h.search is not None}
     most = 1 if per_rule < 12 else 2 if per_rule < 32 else len(declared)
@@ -66,7 +66,7 @@ def _ranges(rule: Rule, over: Mapping[str, tuple[float, float]], per_rule: int) 
     return found
 
 
-def _checked(rule: Rule, name: str, search: Search) -> Search:
+def _checked(rule: Declared, name: str, search: Search) -> Search:
     if not search.low < search.high:
         raise UserError(f"--over {name}={search.low:g}..{search.high:g}: the low end must lie below the high end")
     if search.scale == "log" and search.low <= 0:
@@ -79,17 +79,32 @@ def _checked(rule: Rule, name: str, search: Search) -> Search:
 def draw(space: Space, budget: int) -> list[Candidate]:
     """Each rule at its defaults, and the rest of the budget spread evenly (scrambled Sobol) over its ranges."""
     found: list[Candidate] = []
-    share, more = divmod(budget, len(space.rules))
-    for place, (name, rule) in enumerate(space.rules.items()):
-        own = share + (place < more)
+    for (name, rule), own in zip(space.rules.items(), shares(space, budget), strict=True):
         searched = tuple(space.ranges[name])
         if own:
-            found.append(Candidate(0, rule, {"lr": space.schedules[0]}, "default", searched))
+            found.append(Candidate(0, rule, _schedules(rule, space.schedules[0]), "default", searched))
         for point in _sobol(own - 1, len(searched) + 1, key(space.seed, "space", name)):
             at = {h: search.at(float(u)) for (h, search), u in zip(space.ranges[name].items(), point, strict=False)}
             schedule = space.schedules[int(point[-1] * len(space.schedules))]
-            found.append(Candidate(0, with_values(rule, at), {"lr": schedule}, "drawn", searched))
+            found.append(Candidate(0, with_values(rule, at), _schedules(rule, schedule), "drawn", searched))
     return [replace(candidate, config=config) for config, candidate in enumerate(found)]
+
+
+def shares(space: Space, budget: int) -> list[int]:
+    """How many configurations each rule gets: one where there is nothing to draw, the rest evenly."""
+    fixed = [not isinstance(rule, Rule) and not space.ranges[name] for name, rule in space.rules.items()]
+    several = len(fixed) - sum(fixed)
+    share, more = divmod(max(0, budget - sum(fixed)), several) if several else (0, 0)
+    found, place = list[int](), 0
+    for alone in fixed:
+        found.append(1 if alone else share + (place < more))
+        place += not alone
+    return found
+
+
+def _schedules(rule: Declared, schedule: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The schedule of a rule's learning rate; a method measures its steps itself."""
+    return {"lr": schedule} if follows_schedule(rule) else {}
 
 
 def _sobol(count: int, dimensions: int, seed: int) -> np.ndarray[Any, Any]:
@@ -109,8 +124,10 @@ def widen(space: Space, field: Sequence[tuple[Candidate, float]], first: int, mo
     found: list[Candidate] = []
     for name, rule in space.rules.items():
         search = space.ranges[name].get("lr")
+        if search is None:
+            continue
         own = [(values(c.rule)["lr"], loss, c) for c, loss in field if name_of(c.rule) == name]
-        if search is None or len(own) < 3 or space.widened.get(name, 0) >= most:
+        if len(own) < 3 or space.widened.get(name, 0) >= most:
             continue
         rate, loss, best = min(own, key=lambda one: one[1])
         rates = [one[0] for one in own]

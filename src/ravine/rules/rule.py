@@ -9,7 +9,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
+from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard, TypeVar
 
 from ravine.errors import UserError, unknown
 from ravine.rules.interval import Interval, Search
@@ -45,7 +45,20 @@ def hyper(default: float, bounds: str, meaning: str, *, unit: str = "1", symbol:
 
 
 @dataclass(frozen=True)
-class Rule(ABC):
+class Declared:
+    """What has a name and hyperparameters as data: a rule, or a method that needs more than a rule is told."""
+
+    family: ClassVar[str] = ""
+    dialect: ClassVar[str] = ""
+    differs: ClassVar[str] = ""  # what sets this dialect apart, in one clause
+    contender: ClassVar[bool] = True  # runs in a race unless the user chooses others
+
+
+D = TypeVar("D", bound=Declared)
+
+
+@dataclass(frozen=True)
+class Rule(Declared, ABC):
     """An optimizer's equation: pure, out of place, the same for a tensor, K lanes or symbols.
 
     ``update`` sees the gradient g, the state s (slots, scalars and declared needs, by name), the weights w and the
@@ -53,14 +66,10 @@ class Rule(ABC):
     Subclasses are final. Two forms with one family are dialects; the one with an empty dialect is the family's own.
     """
 
-    family: ClassVar[str] = ""
-    dialect: ClassVar[str] = ""
-    differs: ClassVar[str] = ""  # what sets this dialect apart, in one clause
     slots: ClassVar[tuple[str, ...]] = ()  # state with the shape of the weights; starts at zero unless `init` says
     scalars: ClassVar[Mapping[str, float]] = {}  # state of one number a run, and what it starts at
     needs: ClassVar[frozenset[Need]] = frozenset()  # facts beyond the gradient; the engine puts them into s
     scope: ClassVar[Scope] = "entry"
-    contender: ClassVar[bool] = True  # runs in a race unless the user chooses others
 
     @abstractmethod
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
@@ -134,9 +143,13 @@ def reads_elsewhere(rule: Rule) -> bool:
     return type(equation).readout is not Rule.readout
 
 
-def hypers(rule: Rule | type[Rule]) -> dict[str, Hyper]:
+def _parts(rule: Declared) -> list[Declared]:
+    return list(chain(rule)) if isinstance(rule, Rule) else [rule]
+
+
+def hypers(rule: Declared | type[Declared]) -> dict[str, Hyper]:
     """The hyperparameters by name, the outermost rule's first."""
-    parts = [type(part) for part in chain(rule)] if isinstance(rule, Rule) else [rule]
+    parts = [type(part) for part in _parts(rule)] if isinstance(rule, Declared) else [rule]
     return {
         f.name: replace(f.metadata["hyper"], name=f.name)
         for part in parts
@@ -145,12 +158,12 @@ def hypers(rule: Rule | type[Rule]) -> dict[str, Hyper]:
     }
 
 
-def values(rule: Rule) -> dict[str, Any]:
+def values(rule: Declared) -> dict[str, Any]:
     """The hyperparameters' values by name."""
-    return {f.name: getattr(part, f.name) for part in chain(rule) for f in fields(part) if "hyper" in f.metadata}
+    return {f.name: getattr(part, f.name) for part in _parts(rule) for f in fields(part) if "hyper" in f.metadata}
 
 
-def with_values(rule: Rule, new: Mapping[str, Any]) -> Rule:
+def with_values(rule: D, new: Mapping[str, Any]) -> D:
     """The same rule with other hyperparameters; names that it does not have are an error."""
     known = hypers(rule)
     for name in new:
@@ -159,7 +172,7 @@ def with_values(rule: Rule, new: Mapping[str, Any]) -> Rule:
     return filled(rule, new)
 
 
-def filled(rule: Rule, new: Mapping[str, Any]) -> Rule:
+def filled(rule: D, new: Mapping[str, Any]) -> D:
     """`with_values` for names that are known to fit: what an engine calls every step."""
     own = {f.name: new[f.name] for f in fields(rule) if "hyper" in f.metadata and f.name in new}
     if isinstance(rule, Combinator):
@@ -167,17 +180,17 @@ def filled(rule: Rule, new: Mapping[str, Any]) -> Rule:
     return replace(rule, **own)
 
 
-def check(rule: Rule) -> Rule:
+def check(rule: D) -> D:
     """Raise one sentence on the first value out of bounds or part out of place; the rule itself otherwise."""
     owners: dict[str, str] = {}  # of each hyperparameter, from the outermost part
     changer = ""  # a part outside that gives those inside another gradient than the one whose norm they are told
     later: Combinator | None = None  # a part outside that moves the weights after those inside have seen them
-    for part in chain(rule):
+    for part in _parts(rule):
         owner = type(part).__name__
-        if changer and part.needs & {"norm", "global_norm"}:
+        if changer and isinstance(part, Rule) and part.needs & {"norm", "global_norm"}:
             why = f"would clip by the norm from before {changer}: put {owner} outside"
             raise UserError(f"{owner} inside {changer} {why}")
-        if changer and "first_gradient" in part.needs:
+        if changer and isinstance(part, Rule) and "first_gradient" in part.needs:
             raise UserError(f"{owner} inside {changer} would climb by the gradient from before it: put {owner} outside")
         if isinstance(part, Combinator) and part.changes == "gradient":
             changer = owner
@@ -194,10 +207,10 @@ def check(rule: Rule) -> Rule:
     return rule
 
 
-def name_of(rule: Rule | type[Rule]) -> str:
+def name_of(rule: Declared | type[Declared]) -> str:
     """The name in the catalogue: "adam", "adam/eps-inside"; of a combinator, that of the rule inside."""
-    if isinstance(rule, Rule):
-        *_, rule = (type(part) for part in chain(rule))
+    if isinstance(rule, Declared):
+        *_, rule = (type(part) for part in _parts(rule))
     return f"{rule.family}/{rule.dialect}" if rule.dialect else rule.family
 
 

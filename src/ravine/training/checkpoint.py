@@ -16,8 +16,8 @@ from ravine.errors import UserError
 from ravine.files import digest, digest_of, reason, write_whole
 from ravine.results import Point
 from ravine.rules.rule import values, with_values
-from ravine.rules.spec import rule_from_spec, rule_to_spec
 from ravine.schedules import check, from_spec, to_spec
+from ravine.solvers.spec import contender_from_spec, contender_to_spec
 from ravine.training.run import Candidate, Run
 from ravine.training.tensors import in_parts
 
@@ -93,7 +93,7 @@ def _run_row(place: int, run: Run, tensors: dict[str, Tensor]) -> dict[str, Any]
     return {
         "id": run.id,
         "config": candidate.config,
-        "rule": rule_to_spec(candidate.rule),
+        "rule": contender_to_spec(candidate.rule),
         "schedules": {name: dict(spec) for name, spec in candidate.schedules.items()},
         "origin": candidate.origin,
         "searched": list(candidate.searched),
@@ -121,7 +121,7 @@ def _lane_row(prefix: str, lane: Lane | None, tensors: dict[str, Tensor]) -> dic
 
 
 def _run(place: int, row: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Run:
-    rule = rule_from_spec(row["rule"])
+    rule = contender_from_spec(row["rule"])
     candidate = Candidate(row["config"], rule, row["schedules"], row["origin"], tuple(row["searched"]))
     run = Run(row["id"], candidate, row["seed"], row["stage"], None, row["rung"], row["tick"])
     run.curve = [Point.model_validate(point) for point in row["curve"]]

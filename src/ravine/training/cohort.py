@@ -9,12 +9,19 @@ import torch
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
+from ravine.rules.rule import Rule
 from ravine.training.clock import Clock
+from ravine.training.layered import Runner, alone
 from ravine.training.loop import Measured, advance
 from ravine.training.run import Run
 from ravine.types import Loss
 
 CROWDED = 0.75  # share of open lanes from which the rest had better go on in a cohort of their own
+
+
+def runs_together(run: Run) -> bool:
+    """Whether it can share a program: runs of rules can, methods run alone."""
+    return isinstance(run.candidate.rule, Rule)
 
 
 class Cohort:
@@ -23,7 +30,8 @@ class Cohort:
     def __init__(self, model: Model, loss: Loss, problem: Problem, clock: Clock, runs: Sequence[Run]) -> None:
         self.problem, self.clock, self.runs = problem, clock, list(runs)
         self.lane_steps = 0
-        self.lanes = Lanes(model, loss, [self._lane(model, run) for run in runs])
+        lanes = [self._lane(model, run) for run in runs]
+        self.lanes: Runner = Lanes(model, loss, lanes) if runs_together(runs[0]) else alone(model, loss, lanes[0])
         for run in runs:
             run.lane = None
 

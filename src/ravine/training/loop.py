@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ravine.engines.classes import lane_losses
-from ravine.engines.lanes import Lanes
 from ravine.losses import finish_metric, metric_of
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import key
 from ravine.training.clock import Batches, Clock
+from ravine.training.layered import Runner
 from ravine.types import Loss
 
 
@@ -28,7 +28,7 @@ class Measured:
     metric: Tensor
 
 
-def advance(lanes: Lanes, problem: Problem, clock: Clock, to_tick: int, draws: bool = True) -> Iterator[Measured]:
+def advance(lanes: Runner, problem: Problem, clock: Clock, to_tick: int, draws: bool = True) -> Iterator[Measured]:
     """Train the lanes from where they are to that tick, measuring at every tick on the way.
 
     ``draws`` says that the model may draw random numbers from torch's generator, which is then set by (seed, step)
@@ -57,7 +57,7 @@ def _own_noise(seed: int) -> Generator[None]:
         yield
 
 
-def measure(lanes: Lanes, problem: Problem, tick: int, train_loss: Tensor | None) -> Measured:
+def measure(lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None) -> Measured:
     """The lanes' loss and metric on the validation part."""
     loss, metric = evaluate(lanes.predict, len(lanes), lanes.loss, problem, problem.valid)
     return Measured(tick, train_loss, loss, metric)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from ravine.engines.lane import Lane
 from ravine.results import Point, RunResult, Stage, Status
-from ravine.rules.rule import Rule, name_of, values
+from ravine.rules.rule import Declared, name_of, values
 from ravine.schedules import Schedule, check, from_spec
 
 Origin: TypeAlias = Literal["default", "drawn", "widened", "given"]
@@ -21,7 +21,7 @@ class Candidate:
     """One configuration: a rule with its hyperparameters, and the schedules that multiply them."""
 
     config: int
-    rule: Rule
+    rule: Declared
     schedules: Mapping[str, Mapping[str, Any]]  # hyperparameter -> the schedule's plain values, lengths in epochs
     origin: Origin = "given"
     searched: tuple[str, ...] = ()  # the hyperparameters that were drawn rather than left at their defaults

@@ -9,7 +9,7 @@ from ravine.engines.lane import Model
 from ravine.problems.problem import Problem
 from ravine.rules.rule import name_of
 from ravine.training.clock import Clock
-from ravine.training.cohort import Cohort
+from ravine.training.cohort import Cohort, runs_together
 from ravine.training.crew import crew
 from ravine.training.run import Run
 from ravine.types import Loss
@@ -99,8 +99,9 @@ class Track:
             return None
         tick = min(run.tick for run in waiting)
         alike = [run for run in waiting if run.tick == tick]
+        company = [run for run in alike if runs_together(run)]
         free = sum(cohort is None for cohort in self._cohorts)
-        chosen = alike[: min(self.size, -(-len(alike) // free))]
+        chosen = company[: min(self.size, -(-len(company) // free))] or alike[:1]
         return Cohort(self.models[place], self.loss, self.problem, self.clock, chosen)
 
     def _end(self, place: int) -> None:

@@ -1,0 +1,1 @@
+"""The methods: each a frozen dataclass whose `iterate` is its equation."""
