@@ -55,6 +55,7 @@ class Rule(ABC):
     family: ClassVar[str] = ""
     dialect: ClassVar[str] = ""
     differs: ClassVar[str] = ""  # what sets this dialect apart, in one clause
+    when: ClassVar[str] = ""  # of a family's own form: when to use it, in one honest sentence
     slots: ClassVar[tuple[str, ...]] = ()  # state with the shape of the weights; starts at zero unless `init` says
     scalars: ClassVar[Mapping[str, float]] = {}  # state of one number a run, and what it starts at
     needs: ClassVar[frozenset[Need]] = frozenset()  # facts beyond the gradient; the engine puts them into s

@@ -1,0 +1,33 @@
+"""Gives MkDocs the pages that are made from the code, their places in the menu, and drawings for written pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File
+
+from ravine.handbook.book import Book
+
+ROOT = Path(__file__).parent.parent
+
+
+def on_config(config: Any) -> Any:
+    """Make the pages and complete the menu: a heading without pages there gets its own from the book."""
+    config.extra["book"] = book = Book.make(Path(config.docs_dir) / "data" / "costs.json")
+    menu = book.menu()
+    config.nav = [{each: menu[each]} if isinstance(each, str) else each for each in config.nav]
+    return config
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the generated pages and the changelog."""
+    pages = {**config.extra["book"].pages(), "changelog.md": (ROOT / "CHANGELOG.md").read_text()}
+    for path, text in pages.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, config: Any, **_: Any) -> str:
+    """Put a drawing where a written page asks for one."""
+    return config.extra["book"].illustrated(markdown)
