@@ -12,6 +12,7 @@ from ravine.handbook.walk import ARRIVED, ASIDE, CLIMB, RATES, SPREAD, STEPS
 from ravine.report.palette import look
 from ravine.surfaces import SURFACES, Surface
 
+WIDE = "---\nhide: [toc]\n---"
 HOW = (
     f"Every rule walks {STEPS} steps with exact gradients, its other hyperparameters at their defaults. Its learning "
     f"rate is the best of {RATES} on a logarithmic scale that reaches a decade beyond the range a race searches: the "
@@ -44,7 +45,7 @@ def index(known: Known) -> str:
     grid = f'<div class="rv-grid">{"".join(cards)}</div>'
     lead = f"The rules that a race runs by default, on {len(SURFACES)} classics. A map opens the page with all families."
     return "\n\n".join(
-        ["# Gallery", lead, block(figures.legend(how), grid), f"**How the rates were chosen.** {HOW}", WARNING]
+        [WIDE, "# Gallery", lead, block(figures.legend(how), grid), f"**How the rates were chosen.** {HOW}", WARNING]
     )
 
 
@@ -78,6 +79,7 @@ def page(known: Known, surface: Surface) -> str:
     )
     return "\n\n".join(
         [
+            WIDE,
             f"# {surface.title}",
             plain(surface.note),
             together,
