@@ -12,12 +12,12 @@ import ravine
 
 ROOT = Path(ravine.__file__).parent
 LAYERS = (
-    "errors", "types", "_version", "files", "randomness", "validation",
+    "errors", "types", "_version", "files", "randomness", "validation", "surfaces",
     "rules", "schedules", "emit",
-    "results", "reading", "problems.problem", "engines", "optim",
+    "results", "reading", "problems.problem", "engines", "optim", "entries",
     "problems", "losses", "models", "recipe",
     "training", "racing", "store", "report",
-    "prove", "api", "bench", "cli", "",
+    "prove", "api", "bench", "cli", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

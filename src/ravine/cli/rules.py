@@ -113,8 +113,8 @@ def _print_one(one: Entry) -> None:
 
     console = Console()
 
-    def say(text: str, **style: Any) -> None:
-        console.print(text, **{"highlight": False, "markup": False, **style})
+    def say(text: str, **look: Any) -> None:
+        console.print(text, highlight=False, markup=False, **look)
 
     console.print(f"[bold cyan]{one.name}[/]  {one.summary}", highlight=False)
     if one.when:

@@ -56,7 +56,7 @@ class Book:
 
 def interface() -> str:
     """The page of Python's public names, for mkdocstrings to fill in from the docstrings."""
-    homes: dict[str, str] = vars(ravine)["_HOMES"]
+    found = {name: getattr(ravine, name) for name in sorted(ravine.__all__, key=str.lower)}
     overviews = [f"- `ravine.{name}`: {words}." for name, words in OVERVIEWS.items()]
-    named = [f"::: {homes[name]}.{name}" for name in sorted(homes, key=str.lower) if name not in OVERVIEWS]
+    named = [f"::: {one.__module__}.{name}" for name, one in found.items() if hasattr(one, "__module__")]
     return "\n\n".join(["# Python", "All public names.", "\n".join(overviews), *named])

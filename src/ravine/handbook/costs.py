@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ravine import optim
-from ravine.bench.common import interleaved, machine, seconds
+from ravine.bench.common import interleaved, processor, seconds
 from ravine.files import write_whole
 from ravine.rules.rule import Rule, catalogue, needs_of
 
@@ -34,12 +34,11 @@ def costs(kinds: dict[str, type[Rule]], side: int = SIDE, rounds: int = ROUNDS) 
         seen = interleaved({"it": lambda step=step: seconds(step), "base": lambda: seconds(base)}, rounds)
         ratios = sorted(it / other for it, other in zip(seen["it"], seen["base"], strict=True))
         steps[name] = {"ratio": round(ratios[rounds // 2], 3)}
-    where = machine()
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{where['processor']}, {where['cores']} cores",
-        "torch": where["torch"],
-        "load": where["load"],
+        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "torch": torch.__version__.partition("+")[0],
+        "load": round(os.getloadavg()[0], 1),
         "parameters": side * side,
         "rounds": rounds,
         "engine": "ravine.optim on the CPU",

@@ -48,13 +48,14 @@ def ground(surface: Surface) -> str:
     levels = np.quantile(heights, [(k / BANDS) ** 1.35 for k in range(1, BANDS)])
     across, down = frame.width / (GRID - 1), frame.height / (GRID - 1)
     lines = [
-        f'<path d="{"".join(line(thinned((px * across, py * down) for px, py in one)) for one in contour(heights, level))}"/>'
+        "".join(line(thinned((px * across, py * down) for px, py in one)) for one in contour(heights, level))
         for level in levels
     ]
+    drawn = "".join(f'<path d="{data}"/>' for data in lines)
     stars = "".join(_star(*frame.at(*minimum)) for minimum in surface.minima)
     return (
         f'<image href="{_shade(heights, levels)}" width="{frame.width}" height="{frame.height}" '
-        f'preserveAspectRatio="none"/><g class="rv-contour">{"".join(lines)}</g><g class="rv-minimum">{stars}</g>'
+        f'preserveAspectRatio="none"/><g class="rv-contour">{drawn}</g><g class="rv-minimum">{stars}</g>'
     )
 
 
@@ -77,7 +78,7 @@ def paths(surface: Surface, walks: Sequence[Path], how: Mapping[str, Style], tit
     """A map with walks on it, the first one on top; ``again`` where the page has the same map already."""
     frame = frame_of(surface)
     drawn = [_walk(frame, walk, how[walk.rule], list(how).index(walk.rule)) for walk in reversed(walks)]
-    start = "{:.1f}\" cy=\"{:.1f}".format(*frame.at(*surface.start))
+    start = '{:.1f}" cy="{:.1f}'.format(*frame.at(*surface.start))
     mark = f"ground-{surface.name}"
     below = f'<use href="#{mark}"/>' if again else f'<g id="{mark}">{ground(surface)}</g>'
     body = f'{below}{"".join(drawn)}<circle class="rv-start" cx="{start}" r="5"/>'
@@ -107,7 +108,7 @@ def answer(curves: Mapping[str, Floats], how: Mapping[str, Style], title: str) -
         parts.append(f'<g class="rv-axes">{text(x, frame.top + 14, phase.words, "middle")}</g>')
         x, _ = frame.at(end, 0)
         parts.append(f'<path class="rv-phase" d="M{x:g} {frame.top}v{frame.height}"/>')
-    for name, curve in reversed(curves.items()):
+    for name, curve in reversed(list(curves.items())):
         at = [frame.at(step + 1, min(max(float(u), low), high)) for step, u in enumerate(curve)]
         colour, dash = how[name]
         about = f"<title>{escape(name)}</title>"

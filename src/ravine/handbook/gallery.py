@@ -17,8 +17,8 @@ HOW = (
     f"Every rule walks {STEPS} steps with exact gradients, its other hyperparameters at their defaults. Its learning "
     f"rate is the best of {RATES} on a logarithmic scale that reaches a decade beyond the range a race searches: the "
     f"one with the lowest mean, over all steps, of the logarithm of the height above the minimum, over {len(ASIDE)} "
-    f"starts up to {SPREAD:.0%} of the map apart, so that no lucky jump decides. Rates that climb above {CLIMB:g} times "
-    "the first height count only where every rate does."
+    f"starts up to {SPREAD:.0%} of the map apart, so that no lucky jump decides. Rates that climb above {CLIMB:g} "
+    "times the first height count only where every rate does."
 )
 WARNING = (
     "A surface of two variables without noise says how a rule moves, not which one trains your network best: "
@@ -43,7 +43,9 @@ def index(known: Known) -> str:
         for name, surface in SURFACES.items()
     ]
     grid = f'<div class="rv-grid">{"".join(cards)}</div>'
-    lead = f"The rules that a race runs by default, on {len(SURFACES)} classics. A map opens the page with all families."
+    lead = (
+        f"The rules that a race runs by default, on {len(SURFACES)} classics. Behind each map is a page of all rules."
+    )
     return "\n\n".join(
         [WIDE, "# Gallery", lead, block(figures.legend(how), grid), f"**How the rates were chosen.** {HOW}", WARNING]
     )

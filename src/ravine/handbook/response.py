@@ -38,7 +38,7 @@ def answers(kind: type[Rule]) -> bool:
 
 
 def response(kind: type[Rule]) -> NDArray[np.float64]:
-    """The step downhill over the learning rate, -u / lr, after each gradient of the signal; the weight moves along from 0."""
+    """The step downhill over the learning rate, -u / lr, after each gradient; the weight moves along from 0."""
     own = values(kind())
     w = torch.zeros(1, 1, dtype=torch.float64)
     state: State = {**kind().init(w), **{name: Column([start]) for name, start in scalars_of(kind()).items()}}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 
-from ravine.entries import Entry
+from ravine.entries import Entry, HyperEntry
 from ravine.handbook import figures
 from ravine.handbook.figures import Style
 from ravine.handbook.known import Known
@@ -56,7 +56,7 @@ def page(known: Known, family: str) -> str:
     parts = [f"# {known.title(family)}", plain(own.summary)]
     if own.when:
         parts.append(f'!!! tip "When to use it"\n    {plain(own.when)}')
-    parts += [math(own.latex), *_use(own), "## Hyperparameters", _hyperparameters(own)]
+    parts += [math(own.latex), *_use(own), "## Hyperparameters", _hyperparameters(own.hyperparameters)]
     if len(names) > 1:
         parts += ["## Dialects", *_dialects(known, names)]
     parts += [*_answer(known, names, how), *_paths(known, names, how)]
@@ -71,16 +71,17 @@ def _use(own: Entry) -> Iterator[str]:
     lines = ["import ravine", "", f"optimizer = {own.optimizer}(model.parameters(){given})"]
     yield code("\n".join(lines))
     yield code(f"ravine race digits --rules {own.name}", "sh")
-    said = [f"In PyTorch: `{own.torch}`, with the same arguments and defaults." if own.torch else ""]
+    same = own.torch == own.optimizer.replace("ravine", "torch")
+    said = [f"The equation of `{own.torch}`{', with its arguments and defaults' if same else ''}." if own.torch else ""]
     said.append("It takes its gradient ahead of the weights: call `step(closure)`." if ahead else "")
     said.append("`ravine race` runs it by default." if own.raced_by_default else "")
     yield " ".join(filter(None, said)) or "PyTorch has no such optimizer."
 
 
-def _hyperparameters(own: Entry) -> str:
+def _hyperparameters(listed: Iterable[HyperEntry]) -> str:
     rows = [
-        (f"`{h.name}`", letter(h.symbol), f"{h.default:g}", plain(h.bounds), plain(h.unit), h.searched, plain(h.meaning))
-        for h in own.hyperparameters
+        (f"`{h.name}`", letter(h.symbol), f"{h.default:g}", *map(plain, (h.bounds, h.unit, h.searched, h.meaning)))
+        for h in listed
     ]
     return table(("name", "symbol", "default", "bounds", "unit", "a race searches", "meaning"), rows, right=(2,))
 
@@ -95,9 +96,10 @@ def _dialects(known: Known, names: list[str]) -> Iterator[str]:
         yield f"{plain(one.summary)} *What differs: {plain(one.differs)}.*"
         yield math(one.latex)
         also = f" · in PyTorch: `{one.torch}`" if one.torch else ""
-        yield f"`{one.optimizer}`, or `{own.optimizer}(..., dialect=\"{one.dialect}\")`{also}"
-        if one.hyperparameters != own.hyperparameters:
-            yield _hyperparameters(one)
+        yield f'`{one.optimizer}`, or `{own.optimizer}(..., dialect="{one.dialect}")`{also}'
+        other = [h for h in one.hyperparameters if h not in own.hyperparameters]
+        if other:
+            yield _hyperparameters(other)
         yield f"{plain(one.notes)} {linked(one.reference)}"
 
 
@@ -157,8 +159,8 @@ def _machine(known: Known) -> str:
     c = known.costs
     return (
         f"*{c['parameters']:,} float32 parameters, one thread, {c['engine']}, in turns with Adam; the median of "
-        f"{c['rounds']} rounds. Measured on {c['date']} on {plain(c['machine'])}, torch {c['torch']}, load {c['load']}; "
-        "a busy machine blurs the last digit. Bytes are of a float32 matrix.*"
+        f"{c['rounds']} rounds. Measured on {c['date']} on {plain(c['machine'])}, torch {c['torch']}, "
+        f"load {c['load']}; a busy machine blurs the last digit. Bytes are of a float32 matrix.*"
     )
 
 
