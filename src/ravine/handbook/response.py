@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ravine.engines.column import Column
+from ravine.handbook.walk import sums
 from ravine.rules.rule import Rule, filled, scalars_of, values
 from ravine.types import State
 
@@ -34,7 +35,8 @@ PHASES = (
 def answers(kind: type[Rule]) -> bool:
     """Whether the rule can be asked: one number at a time, with a rate, from gradients alone."""
     rule = kind()
-    return rule.scope == "entry" and "lr" in values(rule) and rule.needs <= {"gradient_ahead"}
+    alone = rule.scope == "entry" and not sums(kind)
+    return alone and "lr" in values(rule) and rule.needs <= {"gradient_ahead"}
 
 
 def response(kind: type[Rule]) -> NDArray[np.float64]:

@@ -63,7 +63,7 @@ def walk(kinds: Sequence[type[Rule]], surfaces: Sequence[Surface] | None = None)
 
 def _trails(walkers: Sequence[Walker], over: Sequence[Surface]) -> list[Floats]:
     """Where each walker is after each step: [STEPS + 1, surfaces, starts, rates, 2]."""
-    trails = [[walker.w.numpy().copy()] for walker in walkers]
+    trails = [[walker.answer().numpy().copy()] for walker in walkers]
     for step in range(1, STEPS + 1):
         points = [walker.looking() for walker in walkers]
         every = torch.cat(points, dim=2)
@@ -71,7 +71,7 @@ def _trails(walkers: Sequence[Walker], over: Sequence[Surface]) -> list[Floats]:
         parts = slopes.split([p.shape[2] for p in points], dim=2)
         for walker, g, trail in zip(walkers, parts, trails, strict=True):
             walker.step(g, step)
-            trail.append(walker.w.numpy().copy())
+            trail.append(walker.answer().numpy().copy())
     return [np.stack(trail) for trail in trails]
 
 
@@ -101,7 +101,10 @@ def _arrival(shares: Floats) -> float:
 
 @dataclass
 class Walker:
-    """One rule at every rate on every surface: lanes beside each other, hyperparameters as columns."""
+    """One rule at every rate on every surface: lanes beside each other, hyperparameters as columns.
+
+    Each lane's point is a matrix of one row, so that rules which see whole matrices have one to see.
+    """
 
     kind: type[Rule]
     over: Sequence[Surface]
@@ -120,7 +123,7 @@ class Walker:
         self.rule = filled(self.kind(), {name: Column(np.tile(row, lanes // count)) for name, row in own.items()})
         starts = torch.tensor([_starts(surface) for surface in self.over], dtype=torch.float64)
         self.w = starts.unsqueeze(2).repeat(1, 1, count, 1)
-        first = [self.kind().init(start) for start in starts.flatten(0, 1)]
+        first = [self.kind().init(start.unsqueeze(0)) for start in starts.flatten(0, 1)]
         self.state = {
             slot: torch.cat([each[slot].unsqueeze(0).repeat(count, *[1] * each[slot].dim()) for each in first])
             for slot in slots_of(self.rule)
@@ -131,15 +134,32 @@ class Walker:
         """Where the rule wants its gradient: [surfaces, starts, rates, 2]."""
         if "gradient_ahead" not in needs_of(self.rule):
             return self.w
-        return self.rule.ahead(self.state, self.w.flatten(0, 2)).view_as(self.w)
+        return self.rule.ahead(self.state, self._lanes(self.w)).view_as(self.w)
+
+    def answer(self) -> Tensor:
+        """Where the rule would have the model evaluated: at the weights, unless it says otherwise."""
+        readout = getattr(self.rule, "readout", None)
+        return self.w if readout is None else readout(self.state, self._lanes(self.w)).view_as(self.w)
 
     def step(self, g: Tensor, t: int) -> None:
         """Move every lane by the rule."""
-        g, w = g.flatten(0, 2), self.w.flatten(0, 2)
-        norm = torch.linalg.vector_norm(g, dim=1, keepdim=True)
-        known = {need: norm for need in needs_of(self.rule) & {"norm", "global_norm"}}
-        u, self.state = self.rule.update(g, {**self.state, **known}, w, t)
+        g, w = self._lanes(g), self._lanes(self.w)
+        norm = torch.linalg.vector_norm(g, dim=(1, 2), keepdim=True)
+        known = {**self.state, **{need: norm for need in needs_of(self.rule) & {"norm", "global_norm"}}}
+        if sums(self.kind):
+            terms = getattr(self.rule, "terms")(g, known, w, t)
+            known |= {name: Column(term.reshape(len(w), -1).sum(dim=1).numpy()) for name, term in terms.items()}
+        u, self.state = self.rule.update(g, known, w, t)
         self.w = (w + u).view_as(self.w)
+
+    def _lanes(self, points: Tensor) -> Tensor:
+        """Points [surfaces, starts, rates, 2] as matrices [lanes, 1, 2]."""
+        return points.flatten(0, 2).unsqueeze(1)
+
+
+def sums(kind: type[Rule]) -> tuple[str, ...]:
+    """The sums over a run's tensors that the rule asks for."""
+    return getattr(kind, "sums", ())
 
 
 def _starts(surface: Surface) -> list[tuple[float, float]]:
