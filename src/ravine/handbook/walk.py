@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,7 +148,8 @@ class Walker:
         norm = torch.linalg.vector_norm(g, dim=(1, 2), keepdim=True)
         known = {**self.state, **{need: norm for need in needs_of(self.rule) & {"norm", "global_norm"}}}
         if sums(self.kind):
-            terms = getattr(self.rule, "terms")(g, known, w, t)
+            rule: Any = self.rule
+            terms = rule.terms(g, known, w, t)
             known |= {name: Column(term.reshape(len(w), -1).sum(dim=1).numpy()) for name, term in terms.items()}
         u, self.state = self.rule.update(g, known, w, t)
         self.w = (w + u).view_as(self.w)
@@ -158,7 +160,7 @@ class Walker:
 
 
 def sums(kind: type[Rule]) -> tuple[str, ...]:
-    """The sums over a run's tensors that the rule asks for."""
+    """The sums over a run's tensors that the rule asks for, whose terms it gives."""
     return getattr(kind, "sums", ())
 
 
