@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from latex2mathml.converter import convert
 
-SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~^$])")
+SPECIAL = re.compile(r"([\\`*_{}\[\]>|#])")
 LINKS = (
     (re.compile(r"arXiv:(\d{4}\.\d{4,5})"), r"[arXiv:\1](https://arxiv.org/abs/\1)"),
     (re.compile(r"doi:(10\.\d+/[^\s,;]+[^\s,;.])"), r"[doi:\1](https://doi.org/\1)"),
@@ -21,7 +21,7 @@ def plain(words: str) -> str:
     'w\\_t of `a_b`'
     """
     parts = re.split(r"(`+[^`]+`+)", " ".join(words.split()))
-    parts[::2] = [SPECIAL.sub(r"\\\1", part) for part in parts[::2]]
+    parts[::2] = [SPECIAL.sub(r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
     parts[1::2] = [f"`{part.strip('`')}`" for part in parts[1::2]]
     return "".join(parts)
 

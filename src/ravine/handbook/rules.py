@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 
+from ravine import optim
 from ravine.entries import Entry, HyperEntry
 from ravine.handbook import figures
 from ravine.handbook.figures import Style
@@ -56,7 +57,10 @@ def page(known: Known, family: str) -> str:
     parts = [f"# {known.title(family)}", plain(own.summary)]
     if own.when:
         parts.append(f'!!! tip "When to use it"\n    {plain(own.when)}')
-    parts += [math(own.latex), *_use(own), "## Hyperparameters", _hyperparameters(own.hyperparameters)]
+    parts += [math(own.latex), *_use(known, own)]
+    companion = getattr(known.kinds[names[0]], "companion", "")
+    parts += [f"It is not for every tensor: {plain(companion)}."] if companion else []
+    parts += ["## Hyperparameters", _hyperparameters(own.hyperparameters)]
     if len(names) > 1:
         parts += ["## Dialects", *_dialects(known, names)]
     parts += [*_answer(known, names, how), *_paths(known, names, how)]
@@ -64,14 +68,14 @@ def page(known: Known, family: str) -> str:
     return "\n\n".join(parts)
 
 
-def _use(own: Entry) -> Iterator[str]:
+def _use(known: Known, own: Entry) -> Iterator[str]:
     rate = next((h for h in own.hyperparameters if h.name == "lr"), None)
     given = "" if rate is None else f", lr={rate.default:g}"
     ahead = "gradient_ahead" in own.needs
     lines = ["import ravine", "", f"optimizer = {own.optimizer}(model.parameters(){given})"]
     yield code("\n".join(lines))
     yield code(f"ravine race digits --rules {own.name}", "sh")
-    same = own.torch == own.optimizer.replace("ravine", "torch")
+    same = own.torch == own.optimizer.replace("ravine", "torch") and known.kinds[own.name].__name__ in optim.__all__
     said = [f"The equation of `{own.torch}`{', with its arguments and defaults' if same else ''}." if own.torch else ""]
     said.append("It takes its gradient ahead of the weights: call `step(closure)`." if ahead else "")
     said.append("`ravine race` runs it by default." if own.raced_by_default else "")

@@ -36,9 +36,9 @@ def page() -> str:
     """Every schedule of the catalogue."""
     parts = ["# Schedules", INTRODUCTION, "## Use one", code(USE)]
     parts.append(
-        "A race searches them: `ravine race digits --over schedule=cosine,one-cycle`. A recipe names them: "
-        '`schedule = { name = "warm-up", duration = 2, then = { name = "cosine" } }`. Torch\'s own schedulers work on '
-        "`ravine.optim` optimizers too."
+        "A race searches them: `ravine race digits --over schedule=cosine,one-cycle`. In a recipe "
+        'one is a table, `[schedule.lr]` with `name = "cosine"`. Torch\'s own schedulers work on `ravine.optim` '
+        "optimizers too."
     )
     for name, kind in catalogue().items():
         parts += _one(name, kind)
