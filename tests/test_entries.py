@@ -103,7 +103,7 @@ def test_the_list_has_every_name_and_fits(
 
 def test_json_holds_everything(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     listed = json.loads(shown(capsys, monkeypatch, "--json"))
-    assert [one["name"] for one in listed] == list(ENTRIES)
+    assert {one["name"] for one in listed} >= {*ENTRIES}
     [nadam] = json.loads(shown(capsys, monkeypatch, "nadam", "--json"))
     assert nadam["optimizer"] == "ravine.optim.NAdam" and nadam["torch"] == "torch.optim.NAdam"
     rate = nadam["hyperparameters"][0]

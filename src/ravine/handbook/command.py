@@ -14,6 +14,7 @@ from typer.models import ArgumentInfo
 from ravine.cli import app
 from ravine.handbook.markdown import code, plain, table
 
+NOTE = re.compile(r"^(\S.*?) {2,}(\S.*)$")  # what an example is for, some spaces after it
 WORDS = {str: "text", int: "whole number", float: "number", Path: "path", bool: "switch"}
 
 
@@ -36,7 +37,7 @@ def _command(name: str, function: Callable[..., Any]) -> Iterator[str]:
     yield f"## ravine {name}"
     yield re.sub(r"\[/?bold\]", "**", about.strip())
     if examples.strip():
-        yield code("\n".join(line.strip() for line in examples.strip().splitlines()), "sh")
+        yield code("\n".join(NOTE.sub(r"\1  # \2", line.strip()) for line in examples.strip().splitlines()), "sh")
     hints = get_type_hints(function, include_extras=True)
     rows: dict[str, list[tuple[str, str, str, str]]] = {}
     for parameter in inspect.signature(function).parameters.values():
