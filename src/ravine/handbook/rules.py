@@ -60,10 +60,10 @@ def page(known: Known, family: str) -> str:
     parts += [math(own.latex), *_use(known, own)]
     companion = getattr(known.kinds[names[0]], "companion", "")
     parts += [f"It is not for every tensor: {plain(companion)}."] if companion else []
+    parts += [*_paths(known, names, how), *_answer(known, names, how)]
     parts += ["## Hyperparameters", _hyperparameters(own.hyperparameters)]
     if len(names) > 1:
         parts += ["## Dialects", *_dialects(known, names)]
-    parts += [*_answer(known, names, how), *_paths(known, names, how)]
     parts += ["## What it costs", _costs(known, names), "## Reference", *_reference(own)]
     return "\n\n".join(parts)
 
