@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from filelock import FileLock
 
 from ravine.rules.rule import catalogue
 from tests.commands import options
@@ -84,8 +85,13 @@ def python(code: str, more: Path, seed: str) -> str:
 def built(tmp_path_factory: pytest.TempPathFactory, more: Path) -> tuple[Path, str]:
     """The site, built with the one more rule and no warning, and a digest of its generated pages."""
     pytest.importorskip("mkdocs")
-    folder = tmp_path_factory.mktemp("site")
-    return folder, python(BUILD.format(folder=str(folder)), more, seed="1")
+    base = tmp_path_factory.getbasetemp()
+    home = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one build for all workers of a run
+    folder, digest = home / "site", home / "digest"
+    with FileLock(home / "site.lock"):
+        if not digest.is_file():
+            digest.write_text(python(BUILD.format(folder=str(folder)), more, seed="1"))
+    return folder, digest.read_text()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import pytest
@@ -149,6 +149,13 @@ def test_decks_are_read_from_declarations(known: Known, pages: dict[str, str]) -
     assert decks(known.entries["adadelta"]) == []
     slips = [name for name in known.entries if name.endswith("as-printed")]
     assert all(f"- [{name}]" in pages["lectures.md"] for name in slips) and slips
+
+
+def test_the_example_of_schedules_runs() -> None:
+    names: dict[str, Any] = {}
+    exec(schedules.USE, names)
+    [group] = names["optimizer"].param_groups
+    assert group["schedules"]["lr"](100) == pytest.approx(1.0) and group["schedules"]["lr"](2000) == pytest.approx(0.0)
 
 
 def test_every_schedule_has_a_picture_of_itself() -> None:
