@@ -17,7 +17,7 @@ LAYERS = (
     "results", "reading", "problems.problem", "engines", "optim", "entries", "solvers",
     "problems", "losses", "models", "recipe",
     "training", "racing", "store", "report",
-    "rates", "prove", "api", "bench", "cli", "", "handbook",
+    "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 
