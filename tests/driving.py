@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.rules.rule import Combinator, Hyper, Rule, catalogue, hypers, needs_of, scalars_of, with_values
+from ravine.engines.column import Column
+from ravine.rules.rule import Combinator, Hyper, Rule, catalogue, hypers, needs_of, scalars_of, slots_of, sums_of, with_values
 from ravine.types import State
 
 Tensors: TypeAlias = list[Tensor]
@@ -47,9 +48,26 @@ def _fact(number: Tensor, g: Tensor, lanes: bool) -> Any:
     return number.to(g).reshape(-1, *[1] * (g.dim() - 1)) if lanes else number.item()
 
 
-def starts(rule: Rule, weights: Tensors) -> list[State]:
-    """Slots and scalars before the first step."""
-    return [{**rule.init(w), **scalars_of(rule)} for w in weights]
+def starts(rule: Rule, weights: Tensors, lanes: bool = False) -> list[State]:
+    """Slots and scalars before the first step; each lane's own where the first axis is lanes."""
+    if not lanes:
+        return [{**rule.init(w), **scalars_of(rule)} for w in weights]
+    begun = [[rule.init(lane) for lane in w] for w in weights]
+    return [
+        {**{slot: torch.stack([own[slot] for own in many]) for slot in slots_of(rule)}, **scalars_of(rule)}
+        for many in begun
+    ]
+
+
+def totals(rule: Rule, gradients: Tensors, states: list[State], weights: Tensors, t: int, lanes: bool) -> State:
+    """The sums over all tensors that the rule needs: numbers, or columns where the first axis is lanes."""
+    found: dict[str, Any] = dict.fromkeys(sums_of(rule), 0.0)
+    for g, s, w in zip(gradients, states, weights, strict=True):
+        terms = rule.terms(g, s, w, t) if found else {}
+        for name in found:
+            own = terms[name].double()
+            found[name] = found[name] + (own.reshape(len(own), -1).sum(1).numpy() if lanes else own.sum().item())
+    return {name: Column(total) if lanes else total for name, total in found.items()}
 
 
 def step(
@@ -58,15 +76,15 @@ def step(
     """One step: the updates and the new states."""
     gradients = slope(t, [rule.ahead(s, w) for s, w in zip(states, weights, strict=True)])
     known = facts(rule, gradients, lanes)
-    both = [
-        rule.update(g, {**s, **fact}, w, t) for g, s, fact, w in zip(gradients, states, known, weights, strict=True)
-    ]
+    told = [{**s, **fact} for s, fact in zip(states, known, strict=True)]
+    sums = totals(rule, gradients, told, weights, t, lanes)
+    both = [rule.update(g, {**s, **sums}, w, t) for g, s, w in zip(gradients, told, weights, strict=True)]
     return [u for u, _ in both], [new for _, new in both]
 
 
 def drive(rule: Rule, slope: Slope, weights: Tensors, steps: int, lanes: bool = False) -> list[Tensors]:
     """The weights after each step, the start first."""
-    path, states = [weights], starts(rule, weights)
+    path, states = [weights], starts(rule, weights, lanes)
     for t in range(1, steps + 1):
         updates, states = step(rule, slope, path[-1], states, t, lanes)
         path.append([w + u for w, u in zip(path[-1], updates, strict=True)])
@@ -138,4 +156,4 @@ def code_names(rule: type[Rule]) -> str:
     """The name as an identifier: "adam/eps-inside" -> "adam_eps_inside", ClipNorm -> "clip_norm"."""
     if issubclass(rule, Combinator):
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in rule.__name__).lstrip("_")
-    return "_".join(word for word in (rule.family, *rule.dialect.split("-")) if word)
+    return "_".join(word for word in (*rule.family.split("-"), *rule.dialect.split("-")) if word)

@@ -124,6 +124,8 @@ def test_u06_what_a_schedule_says_now_holds_after_a_load() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_u07_a_group_added_late_is_an_optimizer_of_its_own(rule: str) -> None:
     """pytorch#53712, #20997, #79888, #62475."""
+    if catalogue()[rule].sums:
+        return  # declared: its step depends on all of a model's parameters
     kind = ravine.optim.of(rule)
     schedules = {"lr": Exponential(0.9)}
     early, late, alone = parameter(1.0, 2.0), parameter(3.0, 4.0), parameter(3.0, 4.0)

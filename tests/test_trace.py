@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ravine.emit.symbol import Symbol
+from ravine.emit.split import split
 from ravine.emit.trace import reach, trace
 from ravine.errors import UserError
 from ravine.rules import combine
@@ -131,7 +132,7 @@ class Ambiguous(Rule):
 )
 def test_a_rule_that_has_no_equation_for_an_entry_is_refused_in_one_sentence(rule: Rule, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        trace(rule)
+        split(trace(rule))
 
 
 @dataclass(frozen=True)

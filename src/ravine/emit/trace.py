@@ -13,7 +13,7 @@ from typing import Any
 from ravine.emit.symbol import Graph, Op, Symbol
 from ravine.errors import UserError
 from ravine.rules.math import absolute, maximum, row_norm, sign, sqrt, where
-from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, with_values
+from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, sums_of, with_values
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -50,16 +50,16 @@ class Program:
     names: Mapping[int, str]  # the letters that the rule itself gives to its intermediate results
 
     def evaluate(self, inputs: Mapping[str, Any], wanted: tuple[int, ...]) -> tuple[Any, ...]:
-        """The values of some operations; inputs are g, w, t, hyperparameters, slots, scalars and needs by name."""
+        """The values of some operations; inputs are g, w, t, hyperparameters, slots, scalars, needs and sums by name."""
         values: dict[int, Any] = {}
         for index in sorted(reach(self.ops, wanted)):
             op = self.ops[index]
             if op.kind == "number":
                 values[index] = op.number
-            elif not op.args:
+            elif not op.args or op.kind == "sum":
                 values[index] = inputs[op.name or op.kind]
             else:
-                values[index] = OPERATIONS[op.kind](*(values[arg] for arg in op.args))
+                values[index] = (op.call or OPERATIONS[op.kind])(*(values[arg] for arg in op.args))
         return tuple(values[index] for index in wanted)
 
 
@@ -82,9 +82,6 @@ def trace(rule: Rule) -> Program:
     >>> [op.kind for op in trace(SGD()).ops]
     ['hyper', 'g', 'w', 't', 'neg', 'mul', 'add']
     """
-    for part in chain(rule):
-        if part.scope == "tensor":
-            raise UserError(f"{name_of(part)} sees whole tensors and has no equation for one entry: use engine='eager'")
     _check_names(rule)
     graph = Graph()
     symbolic = with_values(rule, {name: graph.leaf("hyper", name) for name in hypers(rule)})
@@ -93,7 +90,12 @@ def trace(rule: Rule) -> Program:
     state = {slot: graph.leaf("slot", slot) for slot in slots}
     state |= {name: graph.leaf("scalar", name) for name in scalars}
     state |= {name: graph.leaf("need", name) for name in sorted(needs_of(rule) - {"gradient_ahead"})}
-    (u, new), names = _call_and_name(symbolic, lambda: symbolic.update(g, dict(state), w, t))
+
+    def call() -> Any:
+        terms = symbolic.terms(g, dict(state), w, t)
+        return symbolic.update(g, {**state, **{name: terms[name].total(name) for name in sums_of(rule)}}, w, t)
+
+    (u, new), names = _call_and_name(symbolic, call)
     u = u if isinstance(u, Symbol) else graph.leaf("number", number=float(u))
     outputs = {k: x if isinstance(x, Symbol) else graph.leaf("number", number=float(x)) for k, x in new.items()}
     starts = {k: x.index for k, x in symbolic.init(w).items()}
@@ -112,7 +114,7 @@ def trace(rule: Rule) -> Program:
 
 
 def _check_names(rule: Rule) -> None:
-    names = ["g", "w", "t", "norm", "global_norm", *slots_of(rule), *scalars_of(rule)]
+    names = ["g", "w", "t", "norm", "global_norm", *slots_of(rule), *scalars_of(rule), *sums_of(rule)]
     names += [name for part in chain(rule) for name in hypers(type(part))]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ravine.errors import UserError
 from ravine.rules.combine import ClipGlobalNorm, ClipNorm, ClipValue
-from ravine.rules.rule import Rule, chain, name_of, needs_of, scalars_of, slots_of
+from ravine.rules.rule import Rule, chain, name_of, needs_of, scalars_of, slots_of, sums_of
 from ravine.types import Scalar, State
 
 HALF = (torch.float16, torch.bfloat16)
@@ -41,7 +41,7 @@ def init_state(rule: Rule, w: Tensor) -> State:
 def apply(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, facts: State, *, track: bool = False) -> None:
     """One step: changes w, and the slots and scalars in ``state``, in place.
 
-    Shapes: g and every slot are those of w (of ``view_as_real(w)`` where w is complex). With ``track`` autograd
+    Shapes: g is like w (like ``view_as_real(w)`` where w is complex), each slot as `Rule.init` makes it. With ``track`` autograd
     records the step, and the slots are replaced instead of overwritten (torch's ``differentiable``).
     """
     with torch.set_grad_enabled(track):
@@ -64,6 +64,16 @@ def facts(rules: Sequence[Rule], gradients: Sequence[Tensor], sizes: Sequence[fl
     sizes = norms(gradients) if sizes is None else sizes
     known: list[State] = [{"norm": size, "global_norm": math.hypot(*sizes)} for size in sizes]
     return [{name: fact[name] for name in fact if name in need} for fact, need in zip(known, needs, strict=True)]
+
+
+def totals(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, known: State) -> dict[str, float]:
+    """What one tensor adds to each sum that the rule needs, in float64; of a sharded one, all of its shards."""
+    with torch.no_grad():
+        w, g = as_real(w.detach()), as_real(g)
+        follow(slots_of(rule), state, w)
+        kind = wide(w.dtype)
+        terms = rule.terms(g.to(kind), {**state, **known}, w.to(kind), t)
+        return {name: _number(terms[name].sum(dtype=torch.float64)) for name in sums_of(rule)}
 
 
 def norms(gradients: Sequence[Tensor]) -> list[float]:
@@ -105,8 +115,10 @@ def follow(slots: Sequence[str], state: State, w: Tensor) -> None:
 
 
 def _laid_out(slot: Tensor, w: Tensor) -> Tensor:
-    """The slot on the weights' device, in the type that a rule computes in, in the weights' order of memory."""
+    """The slot on the weights' device, in the type that a rule computes in, in the order of memory of weights like it."""
     kind = wide(w.dtype)
+    if slot.shape != w.shape:
+        return slot.to(w.device, kind)
     if slot.dtype == kind and slot.device == w.device and slot.stride() == w.stride():
         return slot
     wanted = torch.empty_like(w, dtype=kind)
@@ -146,6 +158,15 @@ def _apply_sparse(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, kno
     w[rows] = touched
     for name in slots_of(rule):
         state[name][rows] = part[name]
+
+
+def check_whole(rule: Rule, w: Tensor) -> None:
+    """Raise one sentence if the rule must see a whole tensor of which only a part lies here."""
+    if getattr(w, "placements", None) and any(part.scope == "tensor" for part in chain(rule)):
+        raise UserError(
+            f"{name_of(rule)} sees whole tensors, this one is sharded over machines: use a rule that sees one entry at "
+            "a time, such as adamw or prodigy, or parameters that are whole on every machine"
+        )
 
 
 def check_sparse(rule: Rule) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from ravine.engines.linear import with_lane_linears
 from ravine.engines.noise import noise_layers, with_keyed_noise
 from ravine.randomness import build
-from ravine.rules.rule import Rule
+from ravine.rules.rule import Rule, slots_of
 from ravine.schedules import Schedule
 
 
@@ -19,7 +20,8 @@ from ravine.schedules import Schedule
 class Lane:
     """The whole state of one run: enough to go on to the same bits, in any company.
 
-    ``weights`` [P] holds all trained parameters one after another; each slot has the same shape.
+    ``weights`` [P] holds all trained parameters one after another; each slot is flat too, the parts that the rule
+    keeps for each parameter one after another, whatever their shapes: `Places` finds them.
     """
 
     rule: Rule
@@ -30,6 +32,23 @@ class Lane:
     slots: dict[str, Tensor]
     scalars: dict[str, float] = field(default_factory=dict[str, float])
     step: int = 0
+
+
+class Places:
+    """Where the parts of something flat lie, and their shapes."""
+
+    def __init__(self, shapes: Sequence[torch.Size]) -> None:
+        self.shapes = shapes
+        sizes = [shape.numel() for shape in shapes]
+        self.ends = list(accumulate(sizes))
+        self.starts = [end - size for end, size in zip(self.ends, sizes, strict=True)]
+        self.size = self.ends[-1]
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """Each part of [..., size] as a view [..., *shape]."""
+        lead = flat.shape[:-1]
+        parts = zip(self.shapes, self.starts, self.ends, strict=True)
+        return [flat[..., a:b].view(*lead, *shape) for shape, a, b in parts]
 
 
 class Model:
@@ -43,10 +62,8 @@ class Model:
         self.shapes = {name: p.shape for name, p in trained.items()}
         self.noise = noise_layers(self.module)
         self.dtype = next(iter(trained.values())).dtype
-        sizes = [p.numel() for p in trained.values()]
-        self.ends = torch.tensor(sizes).cumsum(0).tolist()
-        self.starts = [end - size for end, size in zip(self.ends, sizes, strict=True)]
-        self.size = self.ends[-1]
+        self.places = Places(list(self.shapes.values()))
+        self.size = self.places.size
 
     def lane(self, rule: Rule, schedules: Mapping[str, Schedule], seed: int) -> Lane:
         """A run before its first step, with the initial draw of its seed."""
@@ -54,16 +71,18 @@ class Model:
         weights = torch.cat([p.detach().reshape(-1) for n, p in module.named_parameters() if n in self.shapes])
         fixed = {n: p.detach().clone() for n, p in module.named_parameters() if n not in self.shapes}
         buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
-        slots = rule.init(weights)
+        parts = [rule.init(w) for w in self.places.views(weights)]
+        slots = {slot: torch.cat([part[slot].reshape(-1) for part in parts]) for slot in slots_of(rule)}
         return Lane(rule, schedules, seed, weights, {**fixed, **buffers}, slots)
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:
         """Each parameter as a view of weights [..., P], of shape [..., *shape]."""
-        lead = weights.shape[:-1]
-        return {
-            name: weights[..., a:b].view(*lead, *shape)
-            for (name, shape), a, b in zip(self.shapes.items(), self.starts, self.ends, strict=True)
-        }
+        return dict(zip(self.shapes, self.places.views(weights), strict=True))
+
+    def slot_places(self, rule: Rule) -> dict[str, Places]:
+        """Where each parameter's part of each slot lies."""
+        parts = [rule.init(torch.empty(shape, dtype=self.dtype, device="meta")) for shape in self.shapes.values()]
+        return {slot: Places([part[slot].shape for part in parts]) for slot in slots_of(rule)}
 
     def load(self, lane: Lane) -> nn.Module:
         """A module of its own with a lane's weights and buffers."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from ravine.engines.column import Column
 from ravine.engines.kernel import KernelStep, serves
 from ravine.engines.lane import Lane, Model
-from ravine.rules.rule import Rule, chain, filled, needs_of, scalars_of, slots_of, values
+from ravine.rules.rule import Rule, chain, filled, needs_of, scalars_of, slots_of, sums_of, values
 from ravine.schedules import Schedule
 from ravine.types import State
 
@@ -44,7 +44,9 @@ class Group:
         self.scheduled = sorted({name for schedules in self.schedules for name in schedules})
         on_cpu = lanes[0].weights.device.type == "cpu"
         self.kernel = KernelStep(self.rule) if serves(self.rule) and on_cpu else None
-        self._slot_views = {name: self._parts(slot) for name, slot in self.slots.items()}
+        self._slot_views = {
+            name: places.views(self.slots[name]) for name, places in model.slot_places(self.rule).items()
+        }
         self._weights: tuple[Tensor, list[Tensor]] | None = None
 
     def member(self, offset: int) -> tuple[Rule, Mapping[str, Schedule], dict[str, Tensor], dict[str, float]]:
@@ -81,7 +83,7 @@ class Group:
         if self.kernel is None:
             self._update_on_columns(views, own, step, time)
             return
-        given = {**self.at(time), **self.scalars, "t": step}
+        given = {**self.at(time), **self.scalars, **self._totals(views, own, step, time), "t": step}
         new = self.kernel.step(views, own, self._slot_views, given, lanes=len(self.members), seed=step) or {}
         for name, column in self.scalars.items():
             self.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
@@ -90,6 +92,7 @@ class Group:
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], step: int, time: float
     ) -> None:
         rule, columns = self._rule(time), self._columns()
+        columns |= {name: Column(numbers) for name, numbers in self._totals(weights, gradients, step, time).items()}
         new: State = {}
         for i, (w, g, facts) in enumerate(zip(weights, gradients, self._facts(gradients), strict=True)):
             slots = {name: views[i] for name, views in self._slot_views.items()}
@@ -98,6 +101,19 @@ class Group:
                 slot.copy_(new[name])
             w += u
         self.scalars = {name: new[name].numbers for name in self.scalars}
+
+    def _totals(self, weights: Sequence[Tensor], gradients: Sequence[Tensor], step: int, time: float) -> Numbers:
+        """The sums over all of a lane's tensors that the rule needs: [k] for each, added up in float64."""
+        if not sums_of(self.rule):
+            return {}
+        rule, columns = self._rule(time), self._columns()
+        found = {name: np.zeros(len(self.members)) for name in sums_of(self.rule)}
+        for i, (w, g, facts) in enumerate(zip(weights, gradients, self._facts(gradients), strict=True)):
+            slots = {name: views[i] for name, views in self._slot_views.items()}
+            terms = rule.terms(g, {**slots, **columns, **facts}, w, step)
+            for name, total in found.items():
+                total += terms[name].reshape(len(total), -1).sum(dim=1, dtype=torch.float64).cpu().numpy()
+        return found
 
     def _rule(self, time: float) -> Rule:
         return filled(self.rule, {name: Column(numbers) for name, numbers in self.at(time).items()})

@@ -6,13 +6,14 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ravine.engines import eager
+from ravine.engines.together import apply_together, fits
 from ravine.errors import UserError
 from ravine.optim.made import Form
 from ravine.optim.sweep import PLAIN, Sweep, local
@@ -53,6 +54,7 @@ class Stepper:
 
         The sweeps that kernels took, each with the numbers of its items.
         """
+        _add_totals(items)
         launches: dict[Form, list[int]] = {}
         rest: list[Item] = []
         forms: dict[int, Form] = {}
@@ -64,11 +66,7 @@ class Stepper:
             else:
                 rest.append(item)
         if rest and self.engine == "kernel":
-            w = rest[0].w
-            raise UserError(
-                f"engine='kernel' cannot step {name_of(rest[0].rule)} on {w.dtype} on {w.device}, layout "
-                f"{rest[0].g.layout}: it serves dense CPU tensors of floating point; use engine='auto'"
-            )
+            raise _no_kernel(rest[0])
         swept: list[tuple[Sweep, list[int]]] = []
         for form, members in launches.items():
             group = [items[i] for i in members]
@@ -81,9 +79,15 @@ class Stepper:
             except (UserError, ImportError) as error:  # raised where the kernel is made, before anything changes
                 self._do_without(form, error)
                 rest += group
-        for item in rest:
-            eager.apply(item.rule, item.w, item.g, item.state, item.t, item.facts, track=item.track)
-            item.state["step"] = item.t
+        for alike in _alike(rest):
+            first = alike[0]
+            if len(alike) == 1:
+                eager.apply(first.rule, first.w, first.g, first.state, first.t, first.facts, track=first.track)
+            else:
+                columns = ([x.w for x in alike], [x.g for x in alike], [x.state for x in alike])
+                apply_together(first.rule, *columns, first.t, [x.facts for x in alike])
+            for item in alike:
+                item.state["step"] = item.t
         return swept
 
     def norms(self, gradients: Sequence[Tensor]) -> list[float]:
@@ -122,6 +126,41 @@ class Stepper:
             raise error
         if isinstance(error, ImportError):
             warnings.warn(f"kernels need Numba ({error}): plain torch steps instead", RuntimeWarning, stacklevel=2)
+
+
+def _add_totals(items: Sequence[Item]) -> None:
+    """Put the sums over all tensors that step now, of all groups whose rule needs them, into the facts of each."""
+    parts = [[part for part in chain(item.rule) if part.sums] for item in items]
+    added: dict[tuple[type[Rule], str], list[float]] = {}
+    for item, summed in zip(items, parts, strict=True):
+        for name, term in eager.totals(item.rule, item.w, item.g, item.state, item.t, item.facts).items() if summed else ():
+            added.setdefault((type(summed[0]), name), []).append(term)
+    for item, summed in zip(items, parts, strict=True):
+        for part in summed:
+            item.facts = {**item.facts, **{name: math.fsum(added[type(part), name]) for name in part.sums}}
+
+
+def _alike(items: Sequence[Item]) -> list[list[Item]]:
+    """The items that had better step together, and each of the others by itself."""
+    found: dict[Any, list[Item]] = {}
+    for number, item in enumerate(items):
+        real = item.g.layout is torch.strided and not item.w.is_complex()
+        plain = type(item.w) in PLAIN and type(item.g) in PLAIN and not item.track
+        key: Any = number
+        if real and plain and fits(item.rule, item.w):
+            key = (id(item.rule), item.t, item.w.shape, item.w.dtype, item.w.device)
+        found.setdefault(key, []).append(item)
+    return list(found.values())
+
+
+def _no_kernel(item: Item) -> UserError:
+    w, name = item.w, name_of(item.rule)
+    if any(part.scope == "tensor" for part in chain(item.rule)):
+        return UserError(f"engine='kernel' cannot step {name}, which sees whole tensors: use engine='auto'")
+    return UserError(
+        f"engine='kernel' cannot step {name} on {w.dtype} on {w.device}, layout {item.g.layout}: "
+        "it serves dense CPU tensors of floating point; use engine='auto'"
+    )
 
 
 def _suits(item: Item) -> bool:

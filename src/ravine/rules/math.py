@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 
 from ravine.types import Array, Scalar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def opaque(tex: str) -> Callable[[F], F]:
+    """Mark a function that a trace does not look into; ``tex`` is how it is typeset, with #1 for its first argument."""
+
+    def mark(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any) -> Any:
+            symbol = next((x for x in args if hasattr(x, "opaque")), None)
+            return function(*args) if symbol is None else symbol.opaque(tex, function, *args)
+
+        return cast(F, call)
+
+    return mark
 
 
 def sqrt(x: Array) -> Array:
@@ -66,7 +85,26 @@ def row_norm(x: Array, like: Scalar) -> Array:
         return 0.0
     if hasattr(x, "host"):
         return x.row_norm()
-    first = 2 if hasattr(like, "numbers") else 1
+    first = 1 + axes(like)
     if x.dim() <= first:
         return x.new_zeros([1] * x.dim())
+    return torch.linalg.vector_norm(x, dim=tuple(range(first, x.dim())), keepdim=True)
+
+
+def axes(like: Scalar) -> int:
+    """How many axes stand before the parameter's own: 1 where ``like`` is a column of K lanes, else 0."""
+    return 1 if hasattr(like, "numbers") else 0
+
+
+@opaque(r"\lVert #1 \rVert")
+def tensor_norm(x: Array, like: Scalar) -> Array:
+    """The Euclidean norm of a whole tensor, which broadcasts against x; of each lane's where ``like`` is a column.
+
+    ``like`` is any hyperparameter: where it is a column of K lanes, x is [K, ...] and the norms are [K, 1, ...].
+    """
+    if isinstance(x, int | float):
+        return abs(x)
+    first = axes(like)
+    if x.dim() == first:
+        return abs(x)
     return torch.linalg.vector_norm(x, dim=tuple(range(first, x.dim())), keepdim=True)

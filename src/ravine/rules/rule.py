@@ -55,10 +55,12 @@ class Rule(ABC):
     family: ClassVar[str] = ""
     dialect: ClassVar[str] = ""
     differs: ClassVar[str] = ""  # what sets this dialect apart, in one clause
-    slots: ClassVar[tuple[str, ...]] = ()  # state with the shape of the weights; starts at zero unless `init` says
+    slots: ClassVar[tuple[str, ...]] = ()  # state with the shape of the weights and zero at first, unless `init` says
     scalars: ClassVar[Mapping[str, float]] = {}  # state of one number a run, and what it starts at
     needs: ClassVar[frozenset[Need]] = frozenset()  # facts beyond the gradient; the engine puts them into s
+    sums: ClassVar[tuple[str, ...]] = ()  # sums over all of a run's tensors, of what `terms` gives; also put into s
     scope: ClassVar[Scope] = "entry"
+    companion: ClassVar[str] = ""  # what steps the tensors that this rule is not for, in one clause
     contender: ClassVar[bool] = True  # runs in a race unless the user chooses others
 
     @abstractmethod
@@ -66,8 +68,12 @@ class Rule(ABC):
         """The update u (same shape and units as w) and the new state."""
 
     def init(self, w: Array) -> State:
-        """The slots before the first step."""
+        """The slots before the first step, of whatever shapes the rule keeps for a parameter of that shape."""
         return {slot: w.new_zeros(w.shape) for slot in slots_of(self)}
+
+    def terms(self, g: Array, s: State, w: Array, t: Scalar) -> State:
+        """What is summed over all entries of all tensors before the update, by the names in ``sums``; each like w."""
+        return {}
 
     def ahead(self, s: State, w: Array) -> Array:
         """Where the gradient is taken, for a rule that needs "gradient_ahead"."""
@@ -83,6 +89,18 @@ class Combinator(Rule):
 
     changes: ClassVar[Change] = "gradient"
     rule: Rule
+
+    def gradient(self, g: Array, s: State, w: Array, t: Scalar) -> Array:
+        """The gradient that the rule inside sees."""
+        return g
+
+    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
+        """The step of the rule inside."""
+        return self.rule.update(self.gradient(g, s, w, t), s, w, t)
+
+    def terms(self, g: Array, s: State, w: Array, t: Scalar) -> State:
+        """The terms of the rule inside, of the gradient that it sees."""
+        return self.rule.terms(self.gradient(g, s, w, t), s, w, t)
 
     def init(self, w: Array) -> State:
         """The slots of the rule inside."""
@@ -114,6 +132,11 @@ def scalars_of(rule: Rule) -> dict[str, float]:
 def needs_of(rule: Rule) -> frozenset[Need]:
     """Every fact that the engine must supply."""
     return frozenset[Need]().union(*(part.needs for part in chain(rule)))
+
+
+def sums_of(rule: Rule) -> tuple[str, ...]:
+    """Every sum over all tensors that the engine must supply."""
+    return tuple(name for part in chain(rule) for name in part.sums)
 
 
 def hypers(rule: Rule | type[Rule]) -> dict[str, Hyper]:
