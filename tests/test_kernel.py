@@ -31,6 +31,7 @@ from ravine.rules.rule import (
     name_of,
     scalars_of,
     slots_of,
+    sums_of,
     values,
     with_values,
 )

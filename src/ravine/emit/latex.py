@@ -72,10 +72,10 @@ class _Printer:
         return "w_0" if op.kind == "w" else self._print(index).within(SUM)
 
     def _intermediate(self, states: set[int]) -> dict[int, str]:
-        """Symbols for what the author named and used more than once."""
+        """Symbols for what the author named and used more than once, or gave to a function of whole tensors."""
         p = self.program
-        roots = (p.weights, *p.slots.values(), *p.scalars.values())
-        uses = Counter(arg for index in reach(p.ops, roots) for arg in p.ops[index].args)
+        used = [p.ops[index] for index in reach(p.ops, (p.weights, *p.slots.values(), *p.scalars.values()))]
+        uses = Counter(arg for op in used for arg in op.args * (2 if op.kind == "opaque" else 1))
         taken = {*p.slots, *p.scalars, "g", "w", "t", "u"}
         found: dict[int, str] = {}
         for index, name in sorted(p.names.items()):

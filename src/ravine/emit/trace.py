@@ -52,26 +52,33 @@ class Program:
     def evaluate(self, inputs: Mapping[str, Any], wanted: tuple[int, ...]) -> tuple[Any, ...]:
         """The values of some operations; inputs are g, w, t, hyperparameters, slots, scalars, needs and sums by name."""
         values: dict[int, Any] = {}
-        for index in sorted(reach(self.ops, wanted)):
-            op = self.ops[index]
-            if op.kind == "number":
-                values[index] = op.number
-            elif not op.args or op.kind == "sum":
-                values[index] = inputs[op.name or op.kind]
-            else:
-                values[index] = (op.call or OPERATIONS[op.kind])(*(values[arg] for arg in op.args))
-        return tuple(values[index] for index in wanted)
+
+        def value(index: int) -> Any:
+            if index not in values:
+                values[index] = self._apply(self.ops[index], inputs, value)
+            return values[index]
+
+        return tuple(value(index) for index in wanted)
+
+    def _apply(self, op: Op, inputs: Mapping[str, Any], value: Callable[[int], Any]) -> Any:
+        if op.kind == "number":
+            return op.number
+        if not op.args or op.kind == "sum":
+            return inputs[op.name or op.kind]
+        if op.kind == "where" and isinstance(value(op.args[0]), bool):  # what is not chosen may not be computable
+            return value(op.args[1 if value(op.args[0]) else 2])
+        return (op.call or OPERATIONS[op.kind])(*map(value, op.args))
 
 
 def reach(ops: tuple[Op, ...], roots: tuple[int, ...]) -> set[int]:
-    """The operations that the roots are made of, themselves included."""
+    """The operations that the roots are made of, themselves included; a sum over all tensors counts as a leaf."""
     found: set[int] = set()
     open_ends = list(roots)
     while open_ends:
         index = open_ends.pop()
         if index not in found:
             found.add(index)
-            open_ends.extend(ops[index].args)
+            open_ends.extend(() if ops[index].kind == "sum" else ops[index].args)
     return found
 
 
