@@ -60,6 +60,7 @@ class Rule(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()  # facts beyond the gradient; the engine puts them into s
     sums: ClassVar[tuple[str, ...]] = ()  # sums over all of a run's tensors, of what `terms` gives; also put into s
     scope: ClassVar[Scope] = "entry"
+    grows: ClassVar[bool] = False  # its rate grows without end on a slope without end
     companion: ClassVar[str] = ""  # what steps the tensors that this rule is not for, in one clause
     contender: ClassVar[bool] = True  # runs in a race unless the user chooses others
 
