@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from torch import Tensor
 from ravine.rules.math import axes, maximum, opaque, tensor_norm, where
 from ravine.rules.rule import Rule
 from ravine.types import Array, Scalar, State
+
+Step: TypeAlias = Callable[[], tuple[Array, State]]
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,19 @@ class MatrixRule(Rule, ABC):
         """The update of a matrix and the slots that it changes."""
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        """The step of a matrix or of the companion; a trace shows both."""
+        """The step of a matrix, or of the companion."""
         kept = {slot: s[slot] for slot in self.slots}
-        if not hasattr(w, "opaque"):
-            step = self.matrix if is_matrix(w, self.lr) else self.beside().update
-            u, new = step(g, s, w, t)
-            return u, {**kept, **new}
-        u, new = self.matrix(g, s, w, t)
-        other, beside = self.beside().update(g, s, w, t)
-        return where(is_matrix(w, self.lr), u, other), {**kept, **beside, **new}
+        beside = self.beside()
+        u, new = either(w, self.lr, lambda: self.matrix(g, s, w, t), lambda: beside.update(g, s, w, t))
+        return u, {**kept, **new}
+
+
+def either(w: Array, like: Scalar, matrix: Step, other: Step) -> tuple[Array, State]:
+    """The result of one function for a matrix and of another for a vector; a trace shows both."""
+    if not hasattr(w, "opaque"):
+        return matrix() if is_matrix(w, like) else other()
+    (x, new), (y, others) = matrix(), other()
+    return where(is_matrix(w, like), x, y), {**others, **new}
 
 
 @opaque(r"#1 \text{ is a matrix}")
