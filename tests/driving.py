@@ -12,7 +12,20 @@ import torch
 from torch import Tensor
 
 from ravine.engines.column import Column
-from ravine.rules.rule import Combinator, Hyper, Rule, catalogue, hypers, needs_of, scalars_of, slots_of, sums_of, with_values
+from ravine.rules.rule import (
+    Combinator,
+    Hyper,
+    Rule,
+    catalogue,
+    filled,
+    hypers,
+    needs_of,
+    scalars_of,
+    slots_of,
+    sums_of,
+    values,
+    with_values,
+)
 from ravine.types import State
 
 Tensors: TypeAlias = list[Tensor]
@@ -52,7 +65,8 @@ def starts(rule: Rule, weights: Tensors, lanes: bool = False) -> list[State]:
     """Slots and scalars before the first step; each lane's own where the first axis is lanes."""
     if not lanes:
         return [{**rule.init(w), **scalars_of(rule)} for w in weights]
-    begun = [[rule.init(lane) for lane in w] for w in weights]
+    alone = [filled(rule, {name: column.numbers[k] for name, column in values(rule).items()}) for k in range(len(weights[0]))]
+    begun = [[own.init(lane) for own, lane in zip(alone, w, strict=True)] for w in weights]
     return [
         {**{slot: torch.stack([own[slot] for own in many]) for slot in slots_of(rule)}, **scalars_of(rule)}
         for many in begun

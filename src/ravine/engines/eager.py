@@ -135,7 +135,7 @@ def _apply_dense(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, know
             state[name] = value
         elif track:
             state[name] = value.clone()
-        else:
+        elif value is not state[name]:
             state[name].copy_(value)
     if w.dtype == kind:
         w.add_(u)

@@ -98,7 +98,8 @@ class Group:
             slots = {name: views[i] for name, views in self._slot_views.items()}
             u, new = rule.update(g, {**slots, **columns, **facts}, w, step)
             for name, slot in slots.items():  # before w changes: a rule may keep w itself
-                slot.copy_(new[name])
+                if new[name] is not slot:
+                    slot.copy_(new[name])
             w += u
         self.scalars = {name: new[name].numbers for name in self.scalars}
 
