@@ -65,7 +65,9 @@ def starts(rule: Rule, weights: Tensors, lanes: bool = False) -> list[State]:
     """Slots and scalars before the first step; each lane's own where the first axis is lanes."""
     if not lanes:
         return [{**rule.init(w), **scalars_of(rule)} for w in weights]
-    alone = [filled(rule, {name: column.numbers[k] for name, column in values(rule).items()}) for k in range(len(weights[0]))]
+    alone = [
+        filled(rule, {name: column.numbers[k] for name, column in values(rule).items()}) for k in range(len(weights[0]))
+    ]
     begun = [[own.init(lane) for own, lane in zip(alone, w, strict=True)] for w in weights]
     return [
         {**{slot: torch.stack([own[slot] for own in many]) for slot in slots_of(rule)}, **scalars_of(rule)}

@@ -41,7 +41,9 @@ def test_u01_permuted_parameters_find_their_own_state(rule: str) -> None:
     permuted = ravine.optim.of(rule)(second[::-1])
     permuted.load_state_dict(optimizer.state_dict())
     for (_, p), (_, q) in zip(first, second, strict=True):
-        mine, theirs = ({k: torch.as_tensor(v).tolist() for k, v in s.items()} for s in (optimizer.state[p], permuted.state[q]))
+        mine, theirs = (
+            {k: torch.as_tensor(v).tolist() for k, v in s.items()} for s in (optimizer.state[p], permuted.state[q])
+        )
         assert mine == theirs
     renamed = ravine.optim.of(rule)([("a", parameter(1.0)), ("c", parameter(1.0))])
     with pytest.raises(UserError, match="'c'"):

@@ -49,7 +49,12 @@ def visited(rule: Rule, seed: str, shape: tuple[int, ...], dtype: torch.dtype, a
     for t in range(1, after + 1):
         gradients = slope.tensors(t, [rule.ahead(states[0], weights[0])])
         told = {**states[0], **facts(rule, gradients)[0]}
-        yield gradients[0].clone(), {**told, **totals(rule, gradients, [told], weights, t, False)}, weights[0].clone(), t
+        yield (
+            gradients[0].clone(),
+            {**told, **totals(rule, gradients, [told], weights, t, False)},
+            weights[0].clone(),
+            t,
+        )
         updates, states = step(rule, slope.tensors, weights, states, t)
         weights = [weights[0] + updates[0]]
 
@@ -170,6 +175,21 @@ def test_zero_gradient_from_zero_state_moves_nothing_but_a_decay(name: str, rule
         assert torch.equal(at_zero, torch.zeros(3))
         shrunk = torch.tensor([-1.0, 1.0, 2.0]) + at_one
         assert bool((shrunk.abs() <= torch.tensor([1.0, 1.0, 2.0])).all()), "a decay only shrinks"
+
+
+@every_rule
+def test_units_without_a_gradient_stay_finite(name: str, rule: type[Rule]) -> None:
+    """Rows and columns of zeros, as dead units and constant inputs give them, and then zeros only."""
+    noise = normal(name, 4, 6, dtype=torch.float32)
+    noise[1] = noise[:, 2:4] = 0.0
+    weights = [normal(f"{name} start", 4, 6, dtype=torch.float32)]
+    states = starts(made := rule(), weights)
+    for t in range(1, 13):
+        slope = constant(noise * 1e-3 if t < 9 else 0.0 * noise)
+        updates, states = step(made, slope, weights, states, t)
+        weights = [weights[0] + updates[0]]
+        assert bool(torch.isfinite(weights[0]).all()), t
+        assert all(bool(torch.isfinite(x).all()) for x in tensors_of(states[0]).values()), t
 
 
 @pytest.mark.parametrize("size", [1e4, 1e-20])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from ravine.emit.symbol import Symbol
 from ravine.emit.split import split
+from ravine.emit.symbol import Symbol
 from ravine.emit.trace import reach, trace
 from ravine.errors import UserError
 from ravine.rules import combine

@@ -18,7 +18,7 @@ from ravine.optim import FromRule
 from ravine.problems.problem import Part
 from ravine.randomness import build
 from ravine.rules.combine import ClipGlobalNorm, ClipNorm, CoupledDecay
-from ravine.rules.rule import Rule, catalogue, name_of, values, with_values
+from ravine.rules.rule import Rule, catalogue, name_of, resolve, values, with_values
 from ravine.schedules import Cosine
 from ravine.training.clock import Batches, Clock
 
@@ -37,9 +37,14 @@ class Compared:
     difference: float  # largest difference of a parameter, relative to the largest parameter
 
     @property
+    def limit(self) -> float:
+        """The limit of its type, times what its rule is known to make of rounding."""
+        return LIMITS[self.dtype] * resolve(self.rule).magnifies
+
+    @property
     def holds(self) -> bool:
-        """The difference is within the limit of its type."""
-        return self.difference <= LIMITS[self.dtype]
+        """The difference is within the limit."""
+        return self.difference <= self.limit
 
 
 def models() -> dict[str, Callable[[], nn.Module]]:

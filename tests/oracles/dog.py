@@ -9,7 +9,7 @@ from tests.oracles.loop import Memory, Settings, Slope, Vectors
 
 
 def dog(slope: Slope, weights: Vectors, t: int, memory: Memory, h: Settings) -> Vectors:
-    """Ivgi et al. 2023: eta_t = max_i |x_i - x_0| / sqrt(sum_i |g_i|^2), the distance at least r_eps = alpha (1 + |x_0|)."""
+    """Ivgi et al. 2023: eta_t = max_i |x_i - x_0| / sqrt(sum_i |g_i|^2), the distance at least alpha (1 + |x_0|)."""
     g = slope(weights)
     path, slopes = memory.setdefault("path", []), memory.setdefault("slopes", [])
     path.append(weights)

@@ -217,5 +217,7 @@ def _opaque(tex: str, args: list[str]) -> Text:
     product = tex.startswith("#")  # juxtaposed factors, as in Q^T G Q
     for place, arg in enumerate(args, 1):
         bare = len(arg) == 1 or re.fullmatch(r"\\?\w+(_(\w|{[^{}]*}))?", arg)
-        tex = tex.replace(f"(#{place})", bracketed(arg)).replace(f"#{place}", arg if bare or not product else bracketed(arg))
+        tex = tex.replace(f"(#{place})", bracketed(arg)).replace(
+            f"#{place}", arg if bare or not product else bracketed(arg)
+        )
     return Text(tex, PRODUCT if product else ATOM)

@@ -50,7 +50,7 @@ class Program:
     names: Mapping[int, str]  # the letters that the rule itself gives to its intermediate results
 
     def evaluate(self, inputs: Mapping[str, Any], wanted: tuple[int, ...]) -> tuple[Any, ...]:
-        """The values of some operations; inputs are g, w, t, hyperparameters, slots, scalars, needs and sums by name."""
+        """The values of some operations; inputs are g, w, t, hyperparameters, state, needs and sums by name."""
         values: dict[int, Any] = {}
 
         def value(index: int) -> Any:

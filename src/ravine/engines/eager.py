@@ -41,8 +41,8 @@ def init_state(rule: Rule, w: Tensor) -> State:
 def apply(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, facts: State, *, track: bool = False) -> None:
     """One step: changes w, and the slots and scalars in ``state``, in place.
 
-    Shapes: g is like w (like ``view_as_real(w)`` where w is complex), each slot as `Rule.init` makes it. With ``track`` autograd
-    records the step, and the slots are replaced instead of overwritten (torch's ``differentiable``).
+    Shapes: g is like w (like ``view_as_real(w)`` where w is complex), each slot as `Rule.init` makes it. With
+    ``track`` autograd records the step, and the slots are replaced instead of overwritten (torch's ``differentiable``).
     """
     with torch.set_grad_enabled(track):
         follow(slots_of(rule), state, as_real(w))
@@ -115,7 +115,7 @@ def follow(slots: Sequence[str], state: State, w: Tensor) -> None:
 
 
 def _laid_out(slot: Tensor, w: Tensor) -> Tensor:
-    """The slot on the weights' device, in the type that a rule computes in, in the order of memory of weights like it."""
+    """The slot on the weights' device, in the type that a rule computes in, in the weights' order of memory."""
     kind = wide(w.dtype)
     if slot.shape != w.shape:
         return slot.to(w.device, kind)

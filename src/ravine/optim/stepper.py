@@ -133,7 +133,9 @@ def _add_totals(items: Sequence[Item]) -> None:
     parts = [[part for part in chain(item.rule) if part.sums] for item in items]
     added: dict[tuple[type[Rule], str], list[float]] = {}
     for item, summed in zip(items, parts, strict=True):
-        for name, term in eager.totals(item.rule, item.w, item.g, item.state, item.t, item.facts).items() if summed else ():
+        for name, term in (
+            eager.totals(item.rule, item.w, item.g, item.state, item.t, item.facts).items() if summed else ()
+        ):
             added.setdefault((type(summed[0]), name), []).append(term)
     for item, summed in zip(items, parts, strict=True):
         for part in summed:

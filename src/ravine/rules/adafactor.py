@@ -58,24 +58,31 @@ class Factored(Rule, ABC):
         return {"r": w.new_zeros(row), "c": w.new_zeros(column), "v": w.new_zeros((0,))}
 
     @abstractmethod
+    def square(self, g: Array) -> Array:
+        """What the means are taken of."""
+
+    @abstractmethod
+    def by_sides(self, g: Array, r: Array, c: Array) -> Array:
+        """The gradient over the root of its mean square, which the means of rows and columns tell."""
+
+    @abstractmethod
+    def by_entry(self, g: Array, v: Array) -> Array:
+        """The gradient over the root of its mean square."""
+
     def divided(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         """The gradient over the root of its mean square, and the new means."""
-
-    def squares(self, x: Array, s: State, w: Array, t: Scalar, least: Scalar | None = None) -> tuple[Array, State]:
-        """The mean square of each entry, from the mean squares of rows and columns where there are any."""
-        beta = 1 - t ** (-self.growth)
+        beta, x = 1 - t ** (-self.growth), self.square(g)
 
         def factored() -> tuple[Array, State]:
             r, c = mix(s["r"], _row_mean(x), beta), mix(s["c"], _column_mean(x), beta)
-            mean = _column_mean(r)
-            return r * c / (mean if least is None else maximum(mean, least)), {"r": r, "c": c}
+            return self.by_sides(g, r, c), {"r": r, "c": c}
 
         def whole() -> tuple[Array, State]:
             v = mix(s["v"], x, beta)
-            return v, {"v": v}
+            return self.by_entry(g, v), {"v": v}
 
-        y, new = either(w, self.lr, factored, whole)
-        return y, {**{slot: s[slot] for slot in self.slots}, **new}
+        z, new = either(w, self.lr, factored, whole)
+        return z, {**{slot: s[slot] for slot in self.slots}, **new}
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         """The step, bounded, as a share of the tensor's size."""
@@ -100,9 +107,14 @@ class Adafactor(Factored):
 
     differs = "epsilon added to the squares (Shazeer & Stern)"
 
-    def divided(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        x, new = self.squares(g**2 + self.eps, s, w, t)
-        return g / sqrt(x), new
+    def square(self, g: Array) -> Array:
+        return g**2 + self.eps
+
+    def by_sides(self, g: Array, r: Array, c: Array) -> Array:
+        return g / sqrt(r / _column_mean(r)) / sqrt(c)  # one after the other: r c may be smaller than a float32
+
+    def by_entry(self, g: Array, v: Array) -> Array:
+        return g / sqrt(v)
 
 
 @final
@@ -120,6 +132,11 @@ class AdafactorClamped(Factored):
     differs = "roots and the mean of rows not below epsilon, which is float32's by default (torch)"
     eps: Scalar = epsilon(2.0**-23)
 
-    def divided(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        x, new = self.squares(g**2, s, w, t, self.eps)
-        return g / sqrt(maximum(x, self.eps**2)), new
+    def square(self, g: Array) -> Array:
+        return g**2
+
+    def by_sides(self, g: Array, r: Array, c: Array) -> Array:
+        return self.by_entry(g, r * c / maximum(_column_mean(r), self.eps))
+
+    def by_entry(self, g: Array, v: Array) -> Array:
+        return g / sqrt(maximum(v, self.eps**2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -50,7 +51,7 @@ class DoG(Found):
 
     family = "dog"
     differs = "one distance for all tensors (Ivgi et al.)"
-    scalars = {"d": 0.0, "n": 0.0}
+    scalars: ClassVar[Mapping[str, float]] = {"d": 0.0, "n": 0.0}
     sums = ("moved", "size", "slope")
     lr: Scalar = _multiple()
     share: Scalar = _guess("first movement, as a share of 1 + |w|", "1", r"\alpha")
@@ -98,7 +99,7 @@ class LDoG(Found):
 class Distance(Found, Moments, ABC):
     """What the forms of Adam that estimate the distance to the solution have in common."""
 
-    scalars = {"d": 0.0, "r": 0.0}
+    scalars: ClassVar[Mapping[str, float]] = {"d": 0.0, "r": 0.0}
     sums = ("gain", "weight")
     power: ClassVar[int] = 1  # of the distance, as a weight of a gradient
     lr: Scalar = _multiple()
@@ -190,7 +191,7 @@ class DAdaptSGD(Found):
     family = "dadapt-sgd"
     differs = "momentum as an average of the weights (Defazio & Mishchenko)"
     slots = ("s", "p")
-    scalars = {"d": 0.0, "r": 0.0, "n": 0.0}
+    scalars: ClassVar[Mapping[str, float]] = {"d": 0.0, "r": 0.0, "n": 0.0}
     sums = ("gain", "size", "slope")
     lr: Scalar = _multiple()
     beta: Scalar = hyper(0.9, "[0, 1)", "share of the weights that stays", symbol=r"\beta", search="log1m 0.5 0.99")

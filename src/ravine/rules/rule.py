@@ -61,6 +61,7 @@ class Rule(ABC):
     sums: ClassVar[tuple[str, ...]] = ()  # sums over all of a run's tensors, of what `terms` gives; also put into s
     scope: ClassVar[Scope] = "entry"
     grows: ClassVar[bool] = False  # its rate grows without end on a slope without end
+    magnifies: ClassVar[float] = 1.0  # how many times more than others it makes of what is rounded
     companion: ClassVar[str] = ""  # what steps the tensors that this rule is not for, in one clause
     contender: ClassVar[bool] = True  # runs in a race unless the user chooses others
 

@@ -23,7 +23,9 @@ class Turned(SideRule, ABC):
     beta2: Scalar = hyper(0.95, "[0, 1)", "memory of the mean square", symbol=r"\beta_2", search="log1m 0.9 0.9999")
     beta: Scalar = hyper(0.95, "[0, 1)", "memory of the products", symbol=r"\beta_s")
     eps: Scalar = epsilon(1e-8)
-    weight_decay: Scalar = hyper(0.01, "[0, inf)", "pull of the weights towards zero", unit="1 per lr", symbol=r"\lambda")
+    weight_decay: Scalar = hyper(
+        0.01, "[0, inf)", "pull of the weights towards zero", unit="1 per lr", symbol=r"\lambda"
+    )
 
     def beside(self) -> Rule:
         """AdamW."""
@@ -47,6 +49,7 @@ class SOAP(Turned):
 
     family = "soap"
     differs = "coordinates by QR every ten steps, the columns in their old order (Vyas et al.)"
+    magnifies = 1e3  # eigenvectors of nearly equal eigenvalues turn with the last digits of a gradient
     companion = "vectors step by AdamW at lr"
     slots = ("m", "v", "L", "R", "P", "Q")
 
@@ -56,6 +59,9 @@ class SOAP(Turned):
         m, v = mix(s["m"], g, 1 - n * (1 - self.beta1)), mix(s["v"], z**2, 1 - n * (1 - self.beta2))
         y = debias(turned(m, s["P"], s["Q"], self.lr), self.beta1, k) / (sqrt(debias(v, self.beta2, k)) + self.eps)
         u = -self.lr * n * (turned_back(y, s["P"], s["Q"], self.lr) + self.weight_decay * w)
-        left, right = mix(s["L"], rows_product(g, self.lr), self.beta), mix(s["R"], columns_product(g, self.lr), self.beta)
+        left, right = (
+            mix(s["L"], rows_product(g, self.lr), self.beta),
+            mix(s["R"], columns_product(g, self.lr), self.beta),
+        )
         bases = {"P": basis(s["P"], left, t, self.period), "Q": basis(s["Q"], right, t, self.period)}
         return u, {"m": m, "v": v, "L": left, "R": right, **bases}

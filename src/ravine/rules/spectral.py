@@ -17,6 +17,7 @@ from ravine.rules.matrix import MatrixRule, flat, is_matrix
 from ravine.rules.rule import hyper
 from ravine.types import Array, Scalar, State
 
+
 @dataclass(frozen=True)
 class SideRule(MatrixRule, ABC):
     """A rule that keeps L and R, of the rows and of the columns of a matrix, and P and Q that are made of them."""
@@ -76,7 +77,7 @@ def turned_back(x: Array, p: Array, q: Array, like: Scalar) -> Array:
     r"#1 & \text{otherwise} \end{cases}"
 )
 def basis(old: Array, square: Array, t: Scalar, period: Scalar) -> Array:
-    """The eigenvectors of a square, largest first: found at t = 1, then followed by a QR step every ``period`` steps."""
+    """The eigenvectors of a square, largest first: found at t = 1, then followed by a QR step at every period."""
     if t == 1:
         return _renewed(old, True, lambda on: _definite(square[on]).flip(-1))
     return _renewed(old, _is_due(t, period), lambda on: _followed(square[on], old[on]))
