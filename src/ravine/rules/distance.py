@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -146,9 +146,34 @@ class Prodigy(Distance):
         return u, {**new, "r": r, "d": maximum(d, r / maximum(s["weight"], TINY))}
 
 
+@dataclass(frozen=True)
+class Adapted(Distance, ABC):
+    """Adam with D-Adaptation; its forms differ in the mean square that weighs the slopes."""
+
+    family = "dadapt-adam"
+    slots = ("m", "v", "s")
+
+    @abstractmethod
+    def weighing(self, g: Array, s: State) -> Array:
+        """The mean square by whose root slopes are weighed."""
+
+    def terms(self, g: Array, s: State, w: Array, t: Scalar) -> State:
+        """The slope along the sum of gradients, and that sum's size."""
+        a = sqrt(self.weighing(g, s)) + self.eps
+        return {"gain": g * s["s"] / a, "weight": absolute(self.gathered(g, s))}
+
+    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
+        """The step with the distance known before it."""
+        d, k = self.known(s)
+        m, v = mix(s["m"], self.lr * d * g, self.beta1), mix(s["v"], g**2, self.beta2)
+        r = k * s["r"] + (1 - k) * self.lr * d * s["gain"]
+        new = {"m": m, "v": v, "s": self.gathered(g, s), "r": r}
+        return -m / (sqrt(v) + self.eps), {**new, "d": maximum(d, r / maximum((1 - k) * s["weight"], TINY))}
+
+
 @final
 @dataclass(frozen=True)
-class DAdaptAdam(Distance):
+class DAdaptAdam(Adapted):
     """Adam with D-Adaptation: the rate is a lower bound on the distance to the solution.
 
         m <- b1 m + (1 - b1) lr d g      v <- b2 v + (1 - b2) g^2      k = sqrt(b2)      a = sqrt(v) + eps
@@ -159,20 +184,28 @@ class DAdaptAdam(Distance):
     Reference: Defazio & Mishchenko 2023, arXiv:2301.07733, algorithm 5.
     """
 
-    family = "dadapt-adam"
     differs = "slopes weighed by this step's mean square (Defazio & Mishchenko)"
-    slots = ("m", "v", "s")
 
-    def terms(self, g: Array, s: State, w: Array, t: Scalar) -> State:
-        a = sqrt(mix(s["v"], g**2, self.beta2)) + self.eps
-        return {"gain": g * s["s"] / a, "weight": absolute(self.gathered(g, s))}
+    def weighing(self, g: Array, s: State) -> Array:
+        return mix(s["v"], g**2, self.beta2)
 
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        d, k = self.known(s)
-        m, v = mix(s["m"], self.lr * d * g, self.beta1), mix(s["v"], g**2, self.beta2)
-        r = k * s["r"] + (1 - k) * self.lr * d * s["gain"]
-        new = {"m": m, "v": v, "s": self.gathered(g, s), "r": r}
-        return -m / (sqrt(v) + self.eps), {**new, "d": maximum(d, r / maximum((1 - k) * s["weight"], TINY))}
+
+@final
+@dataclass(frozen=True)
+class DAdaptAdamLagged(Adapted):
+    """Adam with D-Adaptation whose slopes are weighed by the mean square of before the step.
+
+        as DAdaptAdam, but      r <- k r + (1 - k) lr d <g, s / (sqrt(v_{t-1}) + eps)>      u = -m / a
+
+    State: m [w g], v [g^2], s [w g]; d [w] and r, one number a run. Sums are over all tensors, of all groups.
+    Reference: Defazio & Mishchenko 2023, arXiv:2301.07733, in the form of the authors' code.
+    """
+
+    dialect = "lagged"
+    differs = "slopes weighed by the mean square of the step before (the authors' code)"
+
+    def weighing(self, g: Array, s: State) -> Array:
+        return s["v"]
 
 
 @final
