@@ -79,8 +79,9 @@ def test_torch_s_muon_walks_the_same_way_in_float64(
 
 
 def test_torch_s_muon_is_near_in_its_own_bfloat16() -> None:
+    torch.set_default_dtype(torch.float32)
     mine, its = weights(MATRICES), weights(MATRICES)
-    drive(ravine.optim.of("muon")(mine, lr=0.02), 30)
+    drive(ravine.optim.of("muon/bfloat16")(mine, lr=0.02), 30)
     drive(torch.optim.Muon(its, lr=0.02, weight_decay=0.0), 30)
     assert float((flat(mine) - flat(its)).norm() / flat(its).norm()) < 0.02
 

@@ -62,3 +62,6 @@ def muon_heavy_ball(g: Tensor, w: Tensor, t: int, s: Memory, h: Settings) -> Ten
         return _adamw(g, w, t, s, h)
     o, rows, columns = _step(g, w, s, h, nesterov=False)
     return w - h["lr"] * h["weight_decay"] * w - h["lr"] * np.sqrt(max(1, rows / columns)) * o
+
+
+muon_bfloat16 = muon  # of float64, which is never shortened

@@ -88,17 +88,19 @@ ITERATIONS = 5
 
 
 @opaque(r"\operatorname{NS}_5\left(\frac{#1}{\max(\lVert #1 \rVert, #3)}\right)")
-def orthogonal(x: Array, like: Scalar, eps: Scalar) -> Array:
+def orthogonal(x: Array, like: Scalar, eps: Scalar, is_half: bool) -> Array:
     """The matrix with its singular values brought near 1, by five Newton-Schulz iterations on the shorter side.
 
-    X <- a X + (b X X' + c (X X')^2) X, from X = x / max(|x|, eps); singular values end between 0.7 and 1.2.
+    X <- a X + (b X X' + c (X X')^2) X, from X = x / max(|x|, eps); singular values end between 0.7 and 1.2. With
+    ``is_half`` the products of anything shorter than float64 are taken in bfloat16.
     Reference: Jordan et al. 2024, kellerjordan.github.io/posts/muon.
     """
     m = flat(x / maximum(tensor_norm(x, like), eps), like)
     tall = m.shape[-2] > m.shape[-1]
+    m = m.bfloat16() if is_half and m.dtype != torch.float64 else m
     m = m.mT if tall else m
     plus = torch.addmm if m.dim() == 2 else torch.baddbmm
     for _ in range(ITERATIONS):
         square = m @ m.mT
         m = plus(m, plus(square, square, square, beta=B, alpha=C), m, beta=A)
-    return (m.mT if tall else m).reshape(x.shape)
+    return (m.mT if tall else m).reshape(x.shape).to(x.dtype)
