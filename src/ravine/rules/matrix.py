@@ -95,9 +95,10 @@ def orthogonal(x: Array, like: Scalar, eps: Scalar, is_half: bool) -> Array:
     ``is_half`` the products of anything shorter than float64 are taken in bfloat16.
     Reference: Jordan et al. 2024, kellerjordan.github.io/posts/muon.
     """
-    m = flat(x / maximum(tensor_norm(x, like), eps), like)
+    size = maximum(tensor_norm(x, like), eps)
+    short = is_half and x.dtype != torch.float64
+    m = flat(x.bfloat16() / size.bfloat16() if short else x / size, like)
     tall = m.shape[-2] > m.shape[-1]
-    m = m.bfloat16() if is_half and m.dtype != torch.float64 else m
     m = m.mT if tall else m
     plus = torch.addmm if m.dim() == 2 else torch.baddbmm
     for _ in range(ITERATIONS):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from ravine.rules.adam import AdamW
-from ravine.rules.math import mix
 from ravine.rules.matrix import MatrixRule, begun, longest, orthogonal, tallness
 from ravine.rules.rule import Rule, hyper
 from ravine.rules.scaled import epsilon
@@ -46,8 +45,9 @@ class Orthogonal(MatrixRule, ABC):
 
     def direction(self, g: Array, s: State) -> tuple[Array, State]:
         """The orthogonal matrix nearest the momentum, about."""
-        b = mix(s["b"], g, self.beta)
-        n = (1 - self.beta) * g + self.beta * b if self.is_ahead else b
+        h = (1 - self.beta) * g
+        b = self.beta * s["b"] + h
+        n = self.beta * b + h if self.is_ahead else b
         return orthogonal(n, self.lr, self.eps, self.is_half), {"b": b}
 
     @abstractmethod

@@ -10,7 +10,7 @@ from ravine.rules.adam import AdamW
 from ravine.rules.math import debias, maximum, minimum, mix, sqrt
 from ravine.rules.rule import Rule, hyper
 from ravine.rules.scaled import epsilon, step_size
-from ravine.rules.spectral import SideRule, basis, columns_product, rows_product, turned, turned_back
+from ravine.rules.spectral import SideRule, basis, carried, columns_product, rows_product, turned, turned_back
 from ravine.types import Array, Scalar, State
 
 
@@ -37,12 +37,13 @@ class Turned(SideRule, ABC):
 class SOAP(Turned):
     """SOAP: Adam in the eigenvectors' coordinates of the mean products of the gradient's rows and of its columns.
 
-        L <- bs L + (1 - bs) g g'      R <- bs R + (1 - bs) g' g      m <- b1 m + (1 - b1) g
-        z = P' g Q      v <- b2 v + (1 - b2) z^2      u = -lr P (P' m^ Q / (sqrt(v^) + eps)) Q' - lr wd w
+        z = P' g Q      m <- b1 m + (1 - b1) z      v <- b2 v + (1 - b2) z^2
+        u = -lr P (m^ / (sqrt(v^) + eps)) Q' - lr wd w      L <- bs L + (1 - bs) g g'      R <- bs R + (1 - bs) g' g
         P, Q <- eigenvectors of L, R: found at the first step, then every ``period`` steps one QR step of L P, R Q
 
-    State: m [g], v [g^2], L and R [g^2], P and Q; of vectors m, v. The first step finds the coordinates and moves
-    nothing, so that hats count from the second. Vectors take AdamW's step; a convolution is the matrix [out, in ...]; a
+    State: m [g], v [g^2], L and R [g^2], P and Q; of vectors m, v. The paper's m is P m Q': here it lies in the
+    coordinates and is carried over when they change, which spares two products a step. The first step finds the
+    coordinates and moves nothing, so that hats count from the second. Vectors take AdamW's step; a convolution is the matrix [out, in ...]; a
     side of more than 10,000 keeps its own coordinates.
     Reference: Vyas et al. 2025, arXiv:2409.11321, algorithm 3.
     """
@@ -56,12 +57,11 @@ class SOAP(Turned):
     def matrix(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         k, n = maximum(t - 1, 1), minimum(t - 1, 1)
         z = turned(g, s["P"], s["Q"], self.lr)
-        m, v = mix(s["m"], g, 1 - n * (1 - self.beta1)), mix(s["v"], z**2, 1 - n * (1 - self.beta2))
-        y = debias(turned(m, s["P"], s["Q"], self.lr), self.beta1, k) / (sqrt(debias(v, self.beta2, k)) + self.eps)
+        a, v = mix(s["m"], z, 1 - n * (1 - self.beta1)), mix(s["v"], z**2, 1 - n * (1 - self.beta2))
+        y = debias(a, self.beta1, k) / (sqrt(debias(v, self.beta2, k)) + self.eps)
         u = -self.lr * n * (turned_back(y, s["P"], s["Q"], self.lr) + self.weight_decay * w)
-        left, right = (
-            mix(s["L"], rows_product(g, self.lr), self.beta),
-            mix(s["R"], columns_product(g, self.lr), self.beta),
-        )
-        bases = {"P": basis(s["P"], left, t, self.period), "Q": basis(s["Q"], right, t, self.period)}
-        return u, {"m": m, "v": v, "L": left, "R": right, **bases}
+        left = mix(s["L"], rows_product(g, self.lr), self.beta)
+        right = mix(s["R"], columns_product(g, self.lr), self.beta)
+        p, q = basis(s["P"], left, t, self.period), basis(s["Q"], right, t, self.period)
+        m = carried(a, s["P"], s["Q"], p, q, self.lr)
+        return u, {"m": m, "v": v, "L": left, "R": right, "P": p, "Q": q}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.rules.math import opaque
+from ravine.rules.math import axes, opaque
 from ravine.rules.matrix import MatrixRule, flat, is_matrix
 from ravine.rules.rule import hyper
 from ravine.types import Array, Scalar, State
@@ -70,6 +70,18 @@ def turned_back(x: Array, p: Array, q: Array, like: Scalar) -> Array:
     m = flat(x, like)
     m = p @ m if p.numel() else m
     return (m @ q.mT if q.numel() else m).reshape(x.shape)
+
+
+@opaque(r"#4^\top #2 #1 #3^\top #5")
+def carried(x: Array, p: Array, q: Array, new_p: Array, new_q: Array, like: Scalar) -> Array:
+    """A matrix in the coordinates P and Q as it is in new ones; itself, to the bit, in lanes that keep theirs."""
+    if new_p is p and new_q is q:
+        return x
+    moved = turned(turned_back(x, p, q, like), new_p, new_q, like)
+    if not axes(like):
+        return moved
+    stays = [(new == old).flatten(1).all(dim=1) for new, old in ((new_p, p), (new_q, q))]
+    return torch.where((stays[0] & stays[1]).view(-1, *[1] * (x.dim() - 1)), x, moved)
 
 
 @opaque(
