@@ -22,7 +22,13 @@ SHARED: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], list[tuple[int
     "Prodigy": ("prodigy", {"lr": 0.7, "eps": 1e-30, "weight_decay": 0.1}, "Prodigy", {}, MIXED),
     "D-Adaptation of Adam": ("dadapt-adam/lagged", {"lr": 0.7}, "DAdaptAdam", {"lr": 0.7}, MIXED),
     "D-Adaptation of SGD": ("dadapt-sgd", {"beta": 0.9}, "DAdaptSGD", {"momentum": 0.9}, MIXED),
-    "Shampoo at every step": ("shampoo", {"eps": 1e-4, "period": 1}, "Shampoo", {"lr": 0.1, "matrix_eps": 1e-4}, SQUARE),
+    "Shampoo at every step": (
+        "shampoo",
+        {"eps": 1e-4, "period": 1},
+        "Shampoo",
+        {"lr": 0.1, "matrix_eps": 1e-4},
+        SQUARE,
+    ),
     "SOAP in its first coordinates": (
         "soap",
         {"eps": 1e-30, "weight_decay": 0.0, "period": 1000},
