@@ -1,4 +1,4 @@
-"""Rules that find their own rate from how far the weights have moved: DoG, L-DoG, Prodigy and D-Adaptation."""
+"""Rules that find their own rate as a bound on the distance to the solution: Prodigy and D-Adaptation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from ravine.rules.adam import Moments
-from ravine.rules.math import absolute, maximum, mix, sqrt, tensor_norm, where
+from ravine.rules.math import absolute, maximum, mix, sqrt, where
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon
 from ravine.types import Array, Scalar, State
 
 TINY = 1e-300  # a sum of float64 that is smaller is zero: no quotient is taken of it
 
 
-def _multiple(search: str = "log 1e-1 1e1") -> Any:
+def multiple(search: str = "log 1e-1 1e1") -> Any:
+    """The learning rate of a rule that finds its own."""
     return hyper(1.0, "[0, inf)", "multiple of the rate that the rule finds", symbol=r"\eta", search=search)
 
 
-def _guess(meaning: str, unit: str, symbol: str) -> Any:
+def guess(meaning: str, unit: str, symbol: str) -> Any:
+    """What a rule takes for the distance before it knows better."""
     return hyper(1e-6, "(0, inf)", meaning, unit=unit, symbol=symbol)
+
+
+def _begun(rule: Rule, w: Array) -> State:
+    return {slot: w.clone() if slot == "p" else w.new_zeros(w.shape) for slot in rule.slots}
 
 
 @dataclass(frozen=True)
@@ -34,76 +39,23 @@ class Found(Rule, ABC):
 
     def init(self, w: Array) -> State:
         """Zeros, but for the start."""
-        return {slot: w.clone() if slot == "p" else w.new_zeros(w.shape) for slot in self.slots}
-
-
-@final
-@dataclass(frozen=True)
-class DoG(Found):
-    """DoG: the rate is the largest distance from the start so far, over the root of the sum of squared slopes.
-
-        d <- max(d, |w - p|, share (1 + |p|))      n <- n + |g|^2      u = -lr d / sqrt(n + eps) g
-
-    State: p [w], the start; d [w] and n [g^2], one number a run. Norms are of all tensors together, of all groups.
-    Its paper returns an average of the path: put `Averaged` around it.
-    Reference: Ivgi, Hinder & Carmon 2023, arXiv:2302.12022, equations DoG and section 4.1.
-    """
-
-    family = "dog"
-    differs = "one distance for all tensors (Ivgi et al.)"
-    scalars: ClassVar[Mapping[str, float]] = {"d": 0.0, "n": 0.0}
-    sums = ("moved", "size", "slope")
-    lr: Scalar = _multiple()
-    share: Scalar = _guess("first movement, as a share of 1 + |w|", "1", r"\alpha")
-    eps: Scalar = epsilon(1e-8, "g^2")
-
-    def terms(self, g: Array, s: State, w: Array, t: Scalar) -> State:
-        return {"moved": (w - s["p"]) ** 2, "size": s["p"] ** 2, "slope": g**2}
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        d = maximum(maximum(s["d"], sqrt(s["moved"])), self.share * (1 + sqrt(s["size"])))
-        n = s["n"] + s["slope"]
-        return -self.lr * d / sqrt(n + self.eps) * g, {"p": s["p"], "d": d, "n": n}
-
-
-@final
-@dataclass(frozen=True)
-class LDoG(Found):
-    """L-DoG: DoG with a distance and a sum of slopes of each tensor's own.
-
-        d <- max(d, |w - p|, share (1 + |p|))      n <- n + |g|^2      u = -lr d / sqrt(n + eps) g
-
-    State: p [w], the start; d [w] and n [g^2], one number a tensor. Norms are of one tensor.
-    Reference: Ivgi, Hinder & Carmon 2023, arXiv:2302.12022, section 4.1.
-    """
-
-    family = "l-dog"
-    differs = "a distance of each tensor's own (Ivgi et al.)"
-    scope = "tensor"
-    slots = ("p", "d", "n")
-    lr: Scalar = _multiple()
-    share: Scalar = _guess("first movement, as a share of 1 + |w|", "1", r"\alpha")
-    eps: Scalar = epsilon(1e-8, "g^2")
-
-    def init(self, w: Array) -> State:
-        return {"p": w.clone(), **{slot: w.new_zeros([1] * len(w.shape)) for slot in ("d", "n")}}
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        first = self.share * (1 + tensor_norm(s["p"], self.lr))
-        d = maximum(maximum(s["d"], tensor_norm(w - s["p"], self.lr)), first)
-        n = s["n"] + tensor_norm(g, self.lr) ** 2
-        return -self.lr * (d / sqrt(n + self.eps)) * g, {"p": s["p"], "d": d, "n": n}
+        return _begun(self, w)
 
 
 @dataclass(frozen=True)
-class Distance(Found, Moments, ABC):
+class Distance(Moments, ABC):
     """What the forms of Adam that estimate the distance to the solution have in common."""
 
+    grows = True
     scalars: ClassVar[Mapping[str, float]] = {"d": 0.0, "r": 0.0}
     sums = ("gain", "weight")
     power: ClassVar[int] = 1  # of the distance, as a weight of a gradient
-    lr: Scalar = _multiple()
-    first: Scalar = _guess("first guess of the distance to the solution", "w", "d_0")
+    lr: Scalar = multiple()
+    first: Scalar = guess("first guess of the distance to the solution", "w", "d_0")
+
+    def init(self, w: Array) -> State:
+        """Zeros, but for the start."""
+        return _begun(self, w)
 
     def known(self, s: State) -> tuple[Array, Array]:
         """The distance known before this step, and the memory of the sums."""
@@ -226,9 +178,9 @@ class DAdaptSGD(Found):
     slots = ("s", "p")
     scalars: ClassVar[Mapping[str, float]] = {"d": 0.0, "r": 0.0, "n": 0.0}
     sums = ("gain", "size", "slope")
-    lr: Scalar = _multiple()
+    lr: Scalar = multiple()
     beta: Scalar = hyper(0.9, "[0, 1)", "share of the weights that stays", symbol=r"\beta", search="log1m 0.5 0.99")
-    first: Scalar = _guess("first guess of the distance to the solution", "w", "d_0")
+    first: Scalar = guess("first guess of the distance to the solution", "w", "d_0")
 
     def terms(self, g: Array, s: State, w: Array, t: Scalar) -> State:
         return {"gain": g * s["s"], "size": s["s"] ** 2, "slope": g**2}

@@ -97,7 +97,6 @@ class Combinator(Rule):
         return g
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        """The step of the rule inside."""
         return self.rule.update(self.gradient(g, s, w, t), s, w, t)
 
     def terms(self, g: Array, s: State, w: Array, t: Scalar) -> State:

@@ -43,8 +43,8 @@ class SOAP(Turned):
 
     State: m [g], v [g^2], L and R [g^2], P and Q; of vectors m, v. The paper's m is P m Q': here it lies in the
     coordinates and is carried over when they change, which spares two products a step. The first step finds the
-    coordinates and moves nothing, so that hats count from the second. Vectors take AdamW's step; a convolution is the matrix [out, in ...]; a
-    side of more than 10,000 keeps its own coordinates.
+    coordinates and moves nothing, so that hats count from the second. Vectors take AdamW's step; a convolution is the
+    matrix [out, in ...]; a side of more than 10,000 keeps its own coordinates.
     Reference: Vyas et al. 2025, arXiv:2409.11321, algorithm 3.
     """
 
