@@ -76,6 +76,11 @@ def debias(mean: Array, beta: Scalar, t: Scalar) -> Array:
     return mean / (1 - beta**t)
 
 
+def pulled(u: Array, rate: Scalar, w: Array) -> Array:
+    """An update with a pull of the weights towards zero; where the rate is the number 0, w is not even read."""
+    return u if isinstance(rate, int | float) and rate == 0 else u - rate * w
+
+
 def row_norm(x: Array, like: Scalar) -> Array:
     """The Euclidean norm of each row x[i], which broadcasts against x; 0 where x has no rows.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from ravine.rules.adam import AdamW
+from ravine.rules.math import pulled
 from ravine.rules.matrix import MatrixRule, begun, longest, orthogonal, tallness
 from ravine.rules.rule import Rule, hyper
 from ravine.rules.scaled import epsilon
@@ -57,7 +58,7 @@ class Orthogonal(MatrixRule, ABC):
     def matrix(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         """The step of a matrix."""
         o, new = self.direction(g, s)
-        return -self.lr * self.scale(w) * o - self.lr * self.weight_decay * w, new
+        return pulled(-self.lr * self.scale(w) * o, self.lr * self.weight_decay, w), new
 
 
 @final
