@@ -71,6 +71,7 @@ def facts(rule: type[Rule]) -> dict[str, Any]:
         "latex": latex(rule()),
         "state": [*rule.slots, *rule.scalars],
         "reference": parts["reference"],
+        "companion": rule.companion,
         "notes": parts["notes"],
         "raced_by_default": rule.contender,
         "hyperparameters": [
@@ -101,6 +102,14 @@ def _parts(rule: type[Rule]) -> dict[str, str]:
     }
 
 
+def _memory(rule: type[Rule]) -> float:
+    """How many numbers of state a rule keeps for each weight of a large square matrix."""
+    import torch
+
+    w = torch.empty(1024, 1024, device="meta")
+    return sum(slot.numel() for slot in rule().init(w).values()) / w.numel()
+
+
 def _words(name: str, rule: type[Rule]) -> str:
     return f"{name} {rule.__name__} {rule.__doc__} {rule.differs}".lower()
 
@@ -120,7 +129,7 @@ def _print_all(found: dict[str, type[Rule]]) -> None:
         table.add_row(
             f"  {name}" if rule.dialect else name,
             "" if rate is None else f"{rate:g}",
-            f"{len(rule.slots)} x w",
+            f"{_memory(rule):.2g} x w",
             said,
             style="dim" if rule.dialect else "",
         )
@@ -153,6 +162,8 @@ def _print_one(rule: type[Rule]) -> None:
             dialects.add_row("→" if other is rule else " ", name, other.differs)
     console.print(dialects)
     console.print(f"\n{known['notes']}", highlight=False, markup=False)
+    if rule.companion:
+        console.print(f"Companion: {rule.companion}.", highlight=False, markup=False)
     console.print(f"Reference: {known['reference']}", highlight=False, markup=False)
     console.print("\nLaTeX", style="bold")
     for line in known["latex"]:
