@@ -47,7 +47,7 @@ def visited(rule: Rule, seed: str, shape: tuple[int, ...], dtype: torch.dtype, a
     states = starts(rule, weights)
     for t in range(1, after + 1):
         gradients = slope.tensors(t, aheads(rule, slope.tensors, weights, states, t))
-        yield gradients[0].clone(), {**states[0], **facts(rule, gradients)[0]}, weights[0].clone(), t
+        yield gradients[0].clone(), {**states[0], **facts(rule, gradients, weights)[0]}, weights[0].clone(), t
         updates, states = step(rule, slope.tensors, weights, states, t)
         weights = [weights[0] + updates[0]]
 

@@ -84,11 +84,11 @@ class Group:
 
     def footing(self, weights: Tensor, time: float) -> Tensor:
         """Where these lanes take the first of two gradients, [k, P]; where they take their gradient, if of one."""
-        return footing(self._rule(time)).ahead({**self.slots, **self._columns()}, weights[self.start : self.end])
+        return footing(self.rule_at(time)).ahead({**self.slots, **self._columns()}, weights[self.start : self.end])
 
     def climb(self, weights: Tensor, first: Tensor, time: float) -> Tensor:
         """Where these lanes take the second of two gradients, [k, P], given the first [k, P]."""
-        rule, w = self._rule(time), weights[self.start : self.end]
+        rule, w = self.rule_at(time), weights[self.start : self.end]
         part = ascent_of(rule)
         assert part is not None
         norm = torch.linalg.vector_norm(part.climbed(first, w), dim=1, keepdim=True)
@@ -97,16 +97,26 @@ class Group:
 
     def readout(self, weights: Tensor, time: float) -> Tensor:
         """Where these lanes are evaluated, [k, P]."""
-        return self._rule(time).readout({**self.slots, **self._columns()}, weights[self.start : self.end])
+        return self.rule_at(time).readout({**self.slots, **self._columns()}, weights[self.start : self.end])
 
-    def update(self, weights: Tensor, gradients: Sequence[Tensor], step: int, time: float) -> None:
-        """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter."""
+    def update(
+        self,
+        weights: Tensor,
+        gradients: Sequence[Tensor],
+        step: int,
+        time: float,
+        curvature: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter.
+
+        So is the ``curvature``, where a lane has measured it.
+        """
         own = [g[self.start : self.end] for g in gradients]
         if self._weights is None or self._weights[0] is not weights:
             self._weights = weights, self._parts(weights[self.start : self.end])
         views = self._weights[1]
         if self.kernel is None:
-            self._update_on_columns(views, own, step, time)
+            self._update_on_columns(views, own, self._facts(own, step, curvature), step, time)
             return
         given = {**self.at(time), **self.scalars, "t": step}
         new = self.kernel.step(views, own, self._slot_views, given, lanes=len(self.members), seed=step) or {}
@@ -114,11 +124,11 @@ class Group:
             self.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
 
     def _update_on_columns(
-        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], step: int, time: float
+        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], known: Sequence[State], step: int, time: float
     ) -> None:
-        rule, columns = self._rule(time), self._columns()
+        rule, columns = self.rule_at(time), self._columns()
         new: State = {}
-        for i, (w, g, facts) in enumerate(zip(weights, gradients, self._facts(gradients, step), strict=True)):
+        for i, (w, g, facts) in enumerate(zip(weights, gradients, known, strict=True)):
             slots = {name: views[i] for name, views in self._slot_views.items()}
             u, new = rule.update(g, {**slots, **columns, **facts}, w, step)
             for name, slot in slots.items():  # before w changes: a rule may keep w itself
@@ -126,7 +136,8 @@ class Group:
             w += u
         self.scalars = {name: new[name].numbers for name in self.scalars}
 
-    def _rule(self, time: float) -> Rule:
+    def rule_at(self, time: float) -> Rule:
+        """The rule with every lane's hyperparameters at that time, as columns."""
         return filled(self.rule, {name: Column(numbers) for name, numbers in self.at(time).items()})
 
     def _columns(self) -> State:
@@ -136,13 +147,17 @@ class Group:
         """Each parameter's part of [k, P] as a view [k, *shape]."""
         return list(self.model.views(flat).values())
 
-    def _facts(self, gradients: Sequence[Tensor], step: int) -> list[State]:
+    def _facts(self, gradients: Sequence[Tensor], step: int, curvature: Sequence[Tensor] | None) -> list[State]:
         """What the rule needs to know of each parameter's gradient, lane by lane: numbers as [K, 1, ...]."""
         found = self._norms(gradients)
         if "noise" in self.needs:
             for place, (g, facts) in enumerate(zip(gradients, found, strict=True)):
                 draws = [gradient_noise(seed, step, place, own) for seed, own in zip(self.seeds, g, strict=True)]
                 facts["noise"] = torch.stack(draws)
+        if "curvature" in self.needs:
+            for place, (g, facts) in enumerate(zip(gradients, found, strict=True)):
+                measured = curvature[place][self.start : self.end] if curvature is not None else None
+                facts["curvature"] = torch.zeros_like(g) if measured is None else measured
         return found
 
     def _norms(self, gradients: Sequence[Tensor]) -> list[State]:
