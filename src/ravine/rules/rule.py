@@ -68,6 +68,7 @@ class Rule(Declared, ABC):
     Subclasses are final. Two forms with one family are dialects; the one with an empty dialect is the family's own.
     """
 
+    when: ClassVar[str] = ""  # of a family's own form: when to use it, in one honest sentence
     slots: ClassVar[tuple[str, ...]] = ()  # state with the shape of the weights; starts at zero unless `init` says
     scalars: ClassVar[Mapping[str, float]] = {}  # state of one number a run, and what it starts at
     needs: ClassVar[frozenset[Need]] = frozenset()  # facts beyond the gradient; the engine puts them into s
