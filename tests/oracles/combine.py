@@ -100,6 +100,14 @@ def averaged(inner: Inner, slope: Slope, weights: Vectors, h: Settings, memory: 
     return new
 
 
+def swa(inner: Inner, slope: Slope, weights: Vectors, h: Settings, memory: Memory, t: int) -> Vectors:
+    """Izmailov et al. 2018, algorithm 1: w_swa <- (w_swa n + w) / (n + 1), n the weights taken in before."""
+    new, n = inner(slope, weights), max(t - 1 - h["swa_start"], 0)
+    old = memory.get("average", weights)
+    memory["average"] = [(n * a + w) / (n + 1) for a, w in zip(old, new, strict=True)]
+    return new
+
+
 def cautious(inner: Inner, slope: Slope, weights: Vectors, h: Settings) -> Vectors:
     """Liang et al. 2024, algorithm 1: u times 1[u g > 0] d / (nnz + xi), u being what is taken from the weights."""
     seen: Vectors = []

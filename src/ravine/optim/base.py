@@ -13,15 +13,16 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from ravine.engines import eager
 from ravine.errors import UserError, unknown
-from ravine.optim import checkpoint, curvature, groups, noise
+from ravine.optim import checkpoint, curvature, groups, implementation, noise
 from ravine.optim.closure import Measured, evaluate, looking
 from ravine.optim.extras import Extras
 from ravine.optim.finite import NONFINITE, Policy, finite
 from ravine.optim.groups import Group
 from ravine.optim.hooks import hooked
+from ravine.optim.implementation import engine_of
 from ravine.optim.made import Made, Moving, Rules, time_of
 from ravine.optim.plan import Plan
-from ravine.optim.stepper import ENGINES, Item, Stepper
+from ravine.optim.stepper import Item, Stepper
 from ravine.rules.rule import Rule, name_of
 from ravine.rules.sophia import curved
 from ravine.types import State
@@ -48,7 +49,7 @@ class RuleOptimizer(Optimizer, ABC):
         for name in extras:
             if name not in Extras.__annotations__:
                 raise unknown(f"option of {owner}", name, {*defaults, *Extras.__annotations__})
-        self._stepper = Stepper(_one_of("engine", extras.get("engine", "auto"), ENGINES))
+        self._stepper = Stepper(engine_of(owner, defaults, extras))
         self.nonfinite: Policy = _one_of("nonfinite", extras.get("nonfinite", "raise"), NONFINITE)
         self.noise_seed: int = extras.get("noise_seed", 0)
         self._rules = Rules()
@@ -82,6 +83,7 @@ class RuleOptimizer(Optimizer, ABC):
         taken = [p for each in self.param_groups for p in each["params"]]
         groups.check_tensors(owner, group, len(self.param_groups), taken)
         groups.check_options(owner, group, self.defaults)
+        implementation.check(owner, group, self.defaults)
         self.rule_of(group)
         ADD(self, group)
 

@@ -21,7 +21,11 @@ def tell(
 
     What is not finite is treated as in a gradient; the answer is whether the step may be taken.
     """
-    wanting = [(each, known) for each, known in zip(found, facts, strict=True) if "curvature" in needs_of(each.made.rule)]
+    wanting = [
+        (each, known) for each, known in zip(found, facts, strict=True) if "curvature" in needs_of(each.made.rule)
+    ]
+    if not wanting:
+        return True
     values = [measured[each.p] if each.p in measured else _zeros(each) for each, _ in wanting]
     checked = finite(values, policy, lambda i: f"{label(wanting[i][0])}, displaced to measure curvature,")
     if checked is None:

@@ -72,11 +72,7 @@ class Stepper:
             else:
                 rest.append(item)
         if rest and self.engine == "kernel":
-            w = rest[0].w
-            raise UserError(
-                f"engine='kernel' cannot step {name_of(rest[0].rule)} on {w.dtype} on {w.device}, layout "
-                f"{rest[0].g.layout}: it serves dense CPU and CUDA tensors of floating point; use engine='auto'"
-            )
+            raise _no_kernel(rest[0])
         if rest and self.engine == "compile" and not self._told:
             what = f"{name_of(rest[0].rule)} on {rest[0].w.dtype} on {rest[0].w.device}, layout {rest[0].g.layout}"
             self._tell(f"engine='compile' cannot step {what}: plain torch steps instead")
@@ -161,6 +157,16 @@ def kernel_for(engine: Engine, device: str) -> type[KernelStep]:
     from ravine.engines.kernel import KernelStep
 
     return KernelStep
+
+
+def _no_kernel(item: Item) -> UserError:
+    w, name = item.w, name_of(item.rule)
+    if any("curvature" in part.needs for part in chain(item.rule)):
+        return UserError(f"engine='kernel' cannot step {name}, which is told the curvature: use engine='auto'")
+    return UserError(
+        f"engine='kernel' cannot step {name} on {w.dtype} on {w.device}, layout {item.g.layout}: "
+        "it serves dense CPU and CUDA tensors of floating point; use engine='auto'"
+    )
 
 
 def _suits(item: Item) -> bool:

@@ -44,6 +44,7 @@ class Sophia(Curved):
 
     family = "sophia"
     differs = "Hutchinson's estimate from a second gradient every k steps; needs a closure in torch code"
+    when = "For language models, where curvature differs much among weights; its authors' gains are on those alone."
     contender = False
     slots: ClassVar[tuple[str, ...]] = ("m", "h")
     beta1: Scalar = hyper(0.96, "[0, 1)", "memory of the mean gradient", symbol=r"\beta_1", search="log1m 0.5 0.998")
