@@ -60,8 +60,7 @@ def test_row_l1_l3_a_rate_that_falls_against_a_constant_one() -> None:
     for name, each in found.items():
         gain = each - found["constant"]
         print(f"{name:24} {each.mean():.4f}, over constant {gain.mean():+.4f} +- {gain.std(ddof=1):.4f}")
-    assert all((found[name] - found["constant"]).mean() > 0 for name in RATES if name != "constant")
-    assert (found["warm-up and cosine"] > found["constant"]).all()
+        assert name == "constant" or gain.mean() > 2 * gain.std(ddof=1) / SEEDS**0.5
 
 
 def test_row_l4_the_ensemble_errs_less_than_its_last_snapshot_at_the_cost_of_one_run() -> None:
