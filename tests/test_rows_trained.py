@@ -78,7 +78,12 @@ def test_o29_where_the_claims_of_which_optimizer_hold() -> None:
     races = [(load("digits"), "mlp:64"), (load("wine"), "mlp:16"), (clothes(), "mlp:64")]
     best, quick = 0, 0
     for problem, model in races:
-        given: dict[str, Any] = {"rules": ["momentum", "adam", "adamw", "rmsprop"], "finalists": 4, "budget": 24, "epochs": 12}
+        given: dict[str, Any] = {
+            "rules": ["momentum", "adam", "adamw", "rmsprop"],
+            "finalists": 4,
+            "budget": 24,
+            "epochs": 12,
+        }
         result = ravine.race(problem, model=model, progress=False, seeds=SEEDS, **given).result
         first = {row.rule: first_epoch(result, row.rule, row.config) for row in result.ranking}
         fastest = min(first, key=lambda rule: first[rule])

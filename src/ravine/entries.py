@@ -69,6 +69,7 @@ class Entry:
     raced_by_default: bool
     hyperparameters: tuple[HyperEntry, ...]
     notes: str
+    companion: str  # what steps the tensors that it is not for
     reference: str
     module: str
 
@@ -106,6 +107,7 @@ def entry(kind: type[Rule]) -> Entry:
         raced_by_default=kind.contender,
         hyperparameters=tuple(HyperEntry.of(h) for h in hypers(kind).values()),
         notes=parts["notes"],
+        companion=kind.companion,
         reference=parts["reference"],
         module=kind.__module__,
     )

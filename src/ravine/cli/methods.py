@@ -44,7 +44,9 @@ def print_all(found: dict[str, type[Described]]) -> None:
             table.add_row("", Text("\N{NO-BREAK SPACE}· ".join(name.partition("/")[2] for name in names[1:]), "dim"))
     console.print(table)
     quiet: dict[str, Any] = {"style": "dim", "highlight": False}
-    console.print(f"\n{times(len(found), 'method')}, in ravine.solvers and in races. One in full: ravine rules lbfgs", **quiet)
+    console.print(
+        f"\n{times(len(found), 'method')}, in ravine.solvers and in races. One in full: ravine rules lbfgs", **quiet
+    )
 
 
 def print_one(kind: type[Described]) -> None:

@@ -142,6 +142,8 @@ def _print_one(one: Entry) -> None:
     console.print("\nIn Python", style="bold")
     console.print(_places(one))
     say(f"\n{one.notes}")
+    if one.companion:
+        say(f"Companion: {one.companion}.")
     say(f"Reference: {one.reference}")
     console.print("\nLaTeX", style="bold")
     for line in one.latex:

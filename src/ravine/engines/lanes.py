@@ -11,7 +11,8 @@ from ravine.engines.curvature import estimates, offsets
 from ravine.engines.lane import Lane, Model
 from ravine.engines.memory import give_back
 from ravine.engines.noise import noise_key
-from ravine.engines.updates import Group, aheads, climbed, climbs, grouped, readouts
+from ravine.engines.points import aheads, climbed, climbs, readouts
+from ravine.engines.updates import Group, grouped
 from ravine.problems.problem import Part
 from ravine.types import Loss
 

@@ -58,7 +58,7 @@ def page(known: Known, family: str) -> str:
     if own.when:
         parts.append(f'!!! tip "When to use it"\n    {plain(own.when)}')
     parts += [math(own.latex), *_use(known, own)]
-    companion = getattr(known.kinds[names[0]], "companion", "")
+    companion = known.kinds[names[0]].companion
     parts += [f"It is not for every tensor: {plain(companion)}."] if companion else []
     parts += [*_paths(known, names, how), *_answer(known, names, how)]
     parts += ["## Hyperparameters", _hyperparameters(own.hyperparameters)]

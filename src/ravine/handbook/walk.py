@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -139,17 +138,15 @@ class Walker:
 
     def answer(self) -> Tensor:
         """Where the rule would have the model evaluated: at the weights, unless it says otherwise."""
-        readout = getattr(self.rule, "readout", None)
-        return self.w if readout is None else readout(self.state, self._lanes(self.w)).view_as(self.w)
+        return self.rule.readout(self.state, self._lanes(self.w)).view_as(self.w)
 
     def step(self, g: Tensor, t: int) -> None:
         """Move every lane by the rule."""
         g, w = self._lanes(g), self._lanes(self.w)
         norm = torch.linalg.vector_norm(g, dim=(1, 2), keepdim=True)
         known = {**self.state, **{need: norm for need in needs_of(self.rule) & {"norm", "global_norm"}}}
-        if sums(self.kind):
-            rule: Any = self.rule
-            terms = rule.terms(g, known, w, t)
+        if self.kind.sums:
+            terms = self.rule.terms(g, known, w, t)
             known |= {name: Column(term.reshape(len(w), -1).sum(dim=1).numpy()) for name, term in terms.items()}
         u, self.state = self.rule.update(g, known, w, t)
         self.w = (w + u).view_as(self.w)
@@ -157,11 +154,6 @@ class Walker:
     def _lanes(self, points: Tensor) -> Tensor:
         """Points [surfaces, starts, rates, 2] as matrices [lanes, 1, 2]."""
         return points.flatten(0, 2).unsqueeze(1)
-
-
-def sums(kind: type[Rule]) -> tuple[str, ...]:
-    """The sums over a run's tensors that the rule asks for, whose terms it gives."""
-    return getattr(kind, "sums", ())
 
 
 def _starts(surface: Surface) -> list[tuple[float, float]]:
