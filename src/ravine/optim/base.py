@@ -13,7 +13,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from ravine.engines import eager
 from ravine.errors import UserError, unknown
-from ravine.optim import checkpoint, curvature, groups, implementation, noise
+from ravine.optim import checkpoint, companions, curvature, groups, implementation, noise
 from ravine.optim.closure import Measured, evaluate, looking
 from ravine.optim.extras import Extras
 from ravine.optim.finite import NONFINITE, Policy, finite
@@ -56,6 +56,7 @@ class RuleOptimizer(Optimizer, ABC):
         self._plan: Plan | None = None
         ours = {name: value for name, value in extras.items() if name in groups.OURS}
         super().__init__(params, {**defaults, **ours})
+        companions.tell(owner, self.rules(), self.param_groups)
 
     @abstractmethod
     def equation(self, group: Group, step: int) -> Rule:
