@@ -49,7 +49,7 @@ def _below(of: type[Combinator]) -> Iterator[type[Combinator]]:
         yield from _below(found)
 
 
-def facts(rule: Rule, gradients: Tensors, lanes: bool = False) -> list[State]:
+def facts(rule: Rule, gradients: Tensors, weights: Tensors, lanes: bool = False) -> list[State]:
     """The facts that the rule needs, for each tensor: numbers, or tensors [K, 1, ...] where the first axis is lanes."""
     squares = [(g.reshape(len(g), -1) if lanes else g.reshape(-1)).double().square().sum(-1) for g in gradients]
     total = torch.stack(squares).sum(0).sqrt()
@@ -59,12 +59,18 @@ def facts(rule: Rule, gradients: Tensors, lanes: bool = False) -> list[State]:
         for g, own in zip(gradients, known, strict=True)
     ]
     noise = [{"noise": noise_like(g)} if "noise" in needs_of(rule) else {} for g in gradients]
-    return [{**numbers, **arrays} for numbers, arrays in zip(found, noise, strict=True)]
+    bent = [{"curvature": curvature_like(w)} if "curvature" in needs_of(rule) else {} for w in weights]
+    return [{**numbers, **arrays, **more} for numbers, arrays, more in zip(found, noise, bent, strict=True)]
 
 
 def noise_like(g: Any) -> Any:
     """What stands for noise here: numbers of the gradient's shape that an oracle and a lane alone can make too."""
     return (3 * g).sin() if isinstance(g, Tensor) else np.sin(3 * g)
+
+
+def curvature_like(w: Any) -> Any:
+    """What stands for curvature here: a function of the weights, of both signs."""
+    return (2 * w).cos() if isinstance(w, Tensor) else np.cos(2 * w)
 
 
 def aheads(rule: Rule, slope: Slope, weights: Tensors, states: list[State], t: int, lanes: bool = False) -> Tensors:
@@ -116,7 +122,7 @@ def step(
 ) -> tuple[Tensors, list[State]]:
     """One step: the updates and the new states."""
     gradients = slope(t, aheads(rule, slope, weights, states, t, lanes))
-    known = facts(rule, gradients, lanes)
+    known = facts(rule, gradients, weights, lanes)
     told = [{**s, **fact} for s, fact in zip(states, known, strict=True)]
     sums = totals(rule, gradients, told, weights, t, lanes)
     both = [rule.update(g, {**s, **sums}, w, t) for g, s, w in zip(gradients, told, weights, strict=True)]

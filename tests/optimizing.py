@@ -14,17 +14,21 @@ LIGHT = tuple(engine for engine in ENGINES if engine != "compile")
 
 
 def drive(optimizer: Optimizer, steps: int = 5, scale: float = 1.0, seed: int = 0) -> None:
-    """Steps with random gradients, through a closure so that look-ahead rules run as well."""
+    """Steps with random gradients, through a closure so that look-ahead rules run as well: the same at each call."""
     generator = torch.Generator().manual_seed(seed)
 
-    def closure() -> float:
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                if p.requires_grad:
-                    p.grad = (scale * torch.randn(p.shape, generator=generator, dtype=torch.float32)).to(p.dtype)
-        return 0.0
+    def drawn(p: Tensor) -> Tensor:
+        return (scale * torch.randn(p.shape, generator=generator, dtype=torch.float32)).to(p.dtype)
 
     for _ in range(steps):
+        params = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        gradients = [drawn(p) for p in params]
+
+        def closure(params: list[Tensor] = params, gradients: list[Tensor] = gradients) -> float:
+            for p, g in zip(params, gradients, strict=True):
+                p.grad = g.clone()
+            return 0.0
+
         optimizer.step(closure)
 
 

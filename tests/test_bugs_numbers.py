@@ -86,12 +86,13 @@ def test_u17_zero_gradients_are_finite_steps_in_every_type(rule: str, dtype: tor
     assert p.isfinite().all()
 
 
-def test_u18_a_thousand_steps_are_counted_in_bfloat16() -> None:
+@pytest.mark.parametrize("engine", LIGHT)
+def test_u18_a_thousand_steps_are_counted_in_bfloat16(engine: Any) -> None:
     """pytorch/ao#4915."""
     torch.set_default_dtype(torch.bfloat16)
     try:
         p = parameter(1.0, dtype=torch.bfloat16)
-        optimizer = ravine.optim.Adam([p])
+        optimizer = ravine.optim.Adam([p], engine=engine)
         for _ in range(1000):
             p.grad = torch.ones(1)
             optimizer.step()

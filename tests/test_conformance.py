@@ -49,7 +49,7 @@ def visited(rule: Rule, seed: str, shape: tuple[int, ...], dtype: torch.dtype, a
     states = starts(rule, weights)
     for t in range(1, after + 1):
         gradients = slope.tensors(t, aheads(rule, slope.tensors, weights, states, t))
-        told = {**states[0], **facts(rule, gradients)[0]}
+        told = {**states[0], **facts(rule, gradients, weights)[0]}
         told |= totals(rule, gradients, [told], weights, t, False)
         yield gradients[0].clone(), told, weights[0].clone(), t
         updates, states = step(rule, slope.tensors, weights, states, t)

@@ -127,9 +127,8 @@ def run_alone(
     """The same run as plain PyTorch code writes it, with ravine's optimizer; returns its weights [P]."""
     module = with_keyed_noise(build(factory, seed)).train()
     noisy = [layer for layer in module.modules() if isinstance(layer, KeyedDropout)]
-    optimizer = FromRule(
-        module.parameters(), rule, schedules={"lr": lambda step: schedule(step / clock.steps_per_epoch)}
-    )
+    rates = {"lr": lambda step: schedule(step / clock.steps_per_epoch)}
+    optimizer = FromRule(module.parameters(), rule, schedules=rates, noise_seed=seed)
     batches = Batches(clock)
     for step in range(steps):
         index = batches.at([seed], step)[0]

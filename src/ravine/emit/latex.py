@@ -32,6 +32,7 @@ NEEDS = {
     "first_gradient": r"\nabla f(w_{t-1})",
     "first_norm": r"\lVert \nabla f(w_{t-1}) \rVert",
     "noise": r"\xi_t",
+    "curvature": r"c_t",
 }
 
 

@@ -30,7 +30,7 @@ _dtype, _device = attrgetter("dtype"), attrgetter("device")
 
 def serves(rule: Rule) -> bool:
     """Whether a kernel can take the rule's steps: it sees one number at a time, but for a max-norm after the step."""
-    return "noise" not in needs_of(rule) and all(part.scope == "entry" for part in chain(unlimited(rule)))
+    return not needs_of(rule) & {"noise", "curvature"} and all(part.scope == "entry" for part in chain(unlimited(rule)))
 
 
 class KernelStep:

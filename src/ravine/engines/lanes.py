@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ravine.engines.curvature import estimates, offsets
 from ravine.engines.lane import Lane, Model
 from ravine.engines.memory import give_back
 from ravine.engines.noise import noise_key
-from ravine.engines.updates import Group, aheads, climbed, climbs, grouped, readouts
+from ravine.engines.points import aheads, climbed, climbs, readouts
+from ravine.engines.updates import Group, grouped
 from ravine.problems.problem import Part
 from ravine.types import Loss
 
@@ -51,13 +53,21 @@ class Lanes:
         """
         self.step_count += 1
         self.time = time
-        losses, stacked = self._gradients(aheads(self.groups, self.weights, time), part, index, pieces)
+        point = aheads(self.groups, self.weights, time)
+        losses, stacked = self._gradients(point, part, index, pieces)
         if climbs(self.groups):
             buffers = {n: b.clone() for n, b in self.buffers.items()}  # running statistics are those of the first pass
-            _, stacked = self._gradients(climbed(self.groups, self.weights, stacked, time), part, index, pieces)
+            point = climbed(self.groups, self.weights, stacked, time)
+            _, stacked = self._gradients(point, part, index, pieces)
             self.buffers = buffers
+        curvature = None
+        offset = offsets(self.groups, self.weights, self.step_count, time)
+        if offset is not None:
+            near, buffers = [g.clone() for g in stacked], {n: b.clone() for n, b in self.buffers.items()}
+            curvature = estimates(self.groups, near, self._gradients(point + offset, part, index, pieces)[1], offset)
+            stacked, self.buffers = near, buffers
         for group in self.groups:
-            group.update(self.weights, stacked, self.step_count, time)
+            group.update(self.weights, stacked, self.step_count, time, curvature)
         return losses[self.back]
 
     def set_hyper(self, row: int, name: str, value: float) -> None:

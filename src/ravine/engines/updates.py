@@ -19,7 +19,6 @@ from ravine.rules.rule import (
     chain,
     filled,
     needs_of,
-    reads_elsewhere,
     scalars_of,
     sums_of,
     values,
@@ -95,11 +94,11 @@ class Group:
 
     def footing(self, weights: Tensor, time: float) -> Tensor:
         """Where these lanes take the first of two gradients, [k, P]; where they take their gradient, if of one."""
-        return footing(self._rule(time)).ahead({**self.slots, **self._columns()}, weights[self.start : self.end])
+        return footing(self.rule_at(time)).ahead({**self.slots, **self._columns()}, weights[self.start : self.end])
 
     def climb(self, weights: Tensor, first: Tensor, time: float) -> Tensor:
         """Where these lanes take the second of two gradients, [k, P], given the first [k, P]."""
-        rule, w = self._rule(time), weights[self.start : self.end]
+        rule, w = self.rule_at(time), weights[self.start : self.end]
         part = ascent_of(rule)
         assert part is not None
         norm = torch.linalg.vector_norm(part.climbed(first, w), dim=1, keepdim=True)
@@ -108,29 +107,38 @@ class Group:
 
     def readout(self, weights: Tensor, time: float) -> Tensor:
         """Where these lanes are evaluated, [k, P]."""
-        return self._rule(time).readout({**self.slots, **self._columns()}, weights[self.start : self.end])
+        return self.rule_at(time).readout({**self.slots, **self._columns()}, weights[self.start : self.end])
 
-    def update(self, weights: Tensor, gradients: Sequence[Tensor], step: int, time: float) -> None:
-        """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter."""
+    def update(
+        self,
+        weights: Tensor,
+        gradients: Sequence[Tensor],
+        step: int,
+        time: float,
+        curvature: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter.
+
+        So is the ``curvature``, where a lane has measured it.
+        """
         own = [g[self.start : self.end] for g in gradients]
         if self._weights is None or self._weights[0] is not weights:
             self._weights = weights, self._parts(weights[self.start : self.end])
         views = self._weights[1]
         if self.kernel is None:
-            self._update_on_columns(views, own, step, time)
+            self._update_on_columns(views, own, self._facts(own, step, curvature), step, time)
             return
         given = {**self.at(time), **self.scalars, "t": step}
         if sums_of(self.rule):
-            given |= self._totals(views, own, self._facts(own, step), step, time)
+            given |= self._totals(views, own, self._facts(own, step, curvature), step, time)
         new = self.kernel.step(views, own, self._slot_views, given, lanes=len(self.members), seed=step) or {}
         for name, column in self.scalars.items():
             self.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
 
     def _update_on_columns(
-        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], step: int, time: float
+        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], known: Sequence[State], step: int, time: float
     ) -> None:
-        rule, columns = self._rule(time), self._columns()
-        known = self._facts(gradients, step)
+        rule, columns = self.rule_at(time), self._columns()
         totals = self._totals(weights, gradients, known, step, time)
         columns |= {name: Column(numbers) for name, numbers in totals.items()}
         new: State = {}
@@ -149,7 +157,7 @@ class Group:
         """The sums over all of a lane's tensors that the rule needs: [k] for each, added up in float64."""
         if not sums_of(self.rule):
             return {}
-        rule, columns = self._rule(time), self._columns()
+        rule, columns = self.rule_at(time), self._columns()
         found = {name: np.zeros(len(self.members)) for name in sums_of(self.rule)}
         for i, (w, g, facts) in enumerate(zip(weights, gradients, known, strict=True)):
             slots = {name: views[i] for name, views in self._slot_views.items()}
@@ -158,7 +166,8 @@ class Group:
                 total += terms[name].reshape(len(total), -1).sum(dim=1, dtype=torch.float64).cpu().numpy()
         return found
 
-    def _rule(self, time: float) -> Rule:
+    def rule_at(self, time: float) -> Rule:
+        """The rule with every lane's hyperparameters at that time, as columns."""
         return filled(self.rule, {name: Column(numbers) for name, numbers in self.at(time).items()})
 
     def _columns(self) -> State:
@@ -168,13 +177,17 @@ class Group:
         """Each parameter's part of [k, P] as a view [k, *shape]."""
         return list(self.model.views(flat).values())
 
-    def _facts(self, gradients: Sequence[Tensor], step: int) -> list[State]:
+    def _facts(self, gradients: Sequence[Tensor], step: int, curvature: Sequence[Tensor] | None) -> list[State]:
         """What the rule needs to know of each parameter's gradient, lane by lane: numbers as [K, 1, ...]."""
         found = self._norms(gradients)
         if "noise" in self.needs:
             for place, (g, facts) in enumerate(zip(gradients, found, strict=True)):
                 draws = [gradient_noise(seed, step, place, own) for seed, own in zip(self.seeds, g, strict=True)]
                 facts["noise"] = torch.stack(draws)
+        if "curvature" in self.needs:
+            for place, (g, facts) in enumerate(zip(gradients, found, strict=True)):
+                measured = curvature[place][self.start : self.end] if curvature is not None else None
+                facts["curvature"] = torch.zeros_like(g) if measured is None else measured
         return found
 
     def _norms(self, gradients: Sequence[Tensor]) -> list[State]:
@@ -209,41 +222,3 @@ def grouped(lanes: Sequence[Lane], model: Model) -> list[Group]:
         groups.append(Group(members, [lanes[row] for row in members], start, model))
         start += len(members)
     return groups
-
-
-def aheads(groups: Sequence[Group], weights: Tensor, time: float) -> Tensor:
-    """The weights [K, P] at which each lane's first gradient is taken; a copy only where a rule looks ahead."""
-    if not any("gradient_ahead" in group.needs for group in groups):
-        return weights
-    point = weights.clone()
-    for group in groups:
-        if "gradient_ahead" in group.needs:
-            point[group.start : group.end] = group.footing(weights, time)
-    return point
-
-
-def climbs(groups: Sequence[Group]) -> bool:
-    """Whether a lane takes two gradients a step."""
-    return any("first_gradient" in group.needs for group in groups)
-
-
-def climbed(groups: Sequence[Group], weights: Tensor, gradients: Sequence[Tensor], time: float) -> Tensor:
-    """The weights [K, P] at which each lane's second gradient is taken; for those that need none, the first's."""
-    point = aheads(groups, weights, time).clone()
-    flat = torch.cat([g.reshape(len(g), -1) for g in gradients], dim=1)
-    for group in groups:
-        if "first_gradient" in group.needs:
-            own = slice(group.start, group.end)
-            point[own] = group.climb(weights, flat[own], time)
-    return point
-
-
-def readouts(groups: Sequence[Group], weights: Tensor, time: float) -> Tensor:
-    """The weights [K, P] at which each lane is evaluated; a copy only where a rule reads them elsewhere."""
-    if not any(reads_elsewhere(group.rule) for group in groups):
-        return weights
-    point = weights.clone()
-    for group in groups:
-        if reads_elsewhere(group.rule):
-            point[group.start : group.end] = group.readout(weights, time)
-    return point

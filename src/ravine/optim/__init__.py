@@ -15,6 +15,7 @@ from ravine.optim.plateau import ReduceOnPlateau
 from ravine.optim.snapshots import Ensemble, Snapshots
 from ravine.optim.torchlike import SGD, Adadelta, Adagrad, RMSprop
 from ravine.optim.torchlike_adam import Adam, Adamax, AdamW, NAdam, RAdam
+from ravine.optim.torchlike_matrix import Adafactor, Muon
 from ravine.optim.torchlike_rest import ASGD, Rprop
 from ravine.rules.rule import catalogue
 
@@ -22,6 +23,7 @@ __all__ = [
     "ASGD",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -30,6 +32,7 @@ __all__ = [
     "Extras",
     "FromRule",
     "Groups",
+    "Muon",
     "NAdam",
     "NonFiniteGradient",
     "RAdam",

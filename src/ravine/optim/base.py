@@ -13,16 +13,18 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from ravine.engines import eager
 from ravine.errors import UserError, unknown
-from ravine.optim import checkpoint, groups, noise
-from ravine.optim.closure import evaluate
+from ravine.optim import checkpoint, companions, curvature, groups, implementation, noise
+from ravine.optim.closure import Measured, evaluate, looking
 from ravine.optim.extras import Extras
 from ravine.optim.finite import NONFINITE, Policy, finite
 from ravine.optim.groups import Group
 from ravine.optim.hooks import hooked
+from ravine.optim.implementation import engine_of
 from ravine.optim.made import Made, Moving, Rules, time_of
 from ravine.optim.plan import Plan
-from ravine.optim.stepper import ENGINES, Item, Stepper
+from ravine.optim.stepper import Item, Stepper
 from ravine.rules.rule import Rule, name_of
+from ravine.rules.sophia import curved
 from ravine.types import State
 
 # Torch keeps these out of torch.compile by a decorator that imports the compiler at the first call: seconds for nothing
@@ -47,13 +49,14 @@ class RuleOptimizer(Optimizer, ABC):
         for name in extras:
             if name not in Extras.__annotations__:
                 raise unknown(f"option of {owner}", name, {*defaults, *Extras.__annotations__})
-        self._stepper = Stepper(_one_of("engine", extras.get("engine", "auto"), ENGINES))
+        self._stepper = Stepper(engine_of(owner, defaults, extras))
         self.nonfinite: Policy = _one_of("nonfinite", extras.get("nonfinite", "raise"), NONFINITE)
         self.noise_seed: int = extras.get("noise_seed", 0)
         self._rules = Rules()
         self._plan: Plan | None = None
         ours = {name: value for name, value in extras.items() if name in groups.OURS}
         super().__init__(params, {**defaults, **ours})
+        companions.tell(owner, self.rules(), self.param_groups)
 
     @abstractmethod
     def equation(self, group: Group, step: int) -> Rule:
@@ -81,6 +84,7 @@ class RuleOptimizer(Optimizer, ABC):
         taken = [p for each in self.param_groups for p in each["params"]]
         groups.check_tensors(owner, group, len(self.param_groups), taken)
         groups.check_options(owner, group, self.defaults)
+        implementation.check(owner, group, self.defaults)
         self.rule_of(group)
         ADD(self, group)
 
@@ -92,37 +96,32 @@ class RuleOptimizer(Optimizer, ABC):
             NonFiniteGradient: with the policy "raise"; nothing is changed.
             UserError: if a group's option was set out of bounds, or a look-ahead rule got no closure.
         """
-        loss = self._evaluate(closure)
+        loss, measured = self._evaluate(closure)
         if self._plan is None or not self._plan.again(
             self.param_groups, self.state, self._made, self.nonfinite != "ignore"
         ):
             self._plan = None
             with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-                self._plan = self._step_in_full(looked=closure is not None)
+                self._plan = self._step_in_full(measured)
         return loss
 
-    def _step_in_full(self, looked: bool) -> Plan | None:
+    def _step_in_full(self, measured: Measured | None) -> Plan | None:
         """The step with everything found out anew; the plan of the next one, if that may be like it."""
-        found = self._find(looked)
-        swept = self._stepper.advance(self._items(found))
+        found = self._find(looked=measured is not None)
+        swept = self._stepper.advance(self._items(found, measured or {}))
         return Plan.of(self.param_groups, self.state, [(each.which, each.made) for each in found], swept)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients; with ``set_to_none=False`` they stay, as zeros."""
         ZERO(self, set_to_none)
 
-    def _evaluate(self, closure: Callable[[], Any] | None) -> Any:
-        """The closure's loss; look-ahead rules take it where they look, and those that climb first, twice."""
+    def _evaluate(self, closure: Callable[[], Any] | None) -> tuple[Any, Measured | None]:
+        """The closure's loss, and the curvature where a rule wants that; nothing without a closure."""
         if closure is None:
-            return None
-        ahead = [(group, self._made(which)) for which, group in enumerate(self.param_groups)]
-        looking = [(made, p, group) for group, made in ahead if made.ahead for p in group["params"]]
-        moving = [
-            (made.rule, p, dict(self.state[p]) if self.state.get(p) else eager.init_state(made.rule, p, made.kept))
-            for made, p, _ in looking
-            if p.requires_grad
-        ]
-        return evaluate(closure, moving, [bool(group.get("maximize")) for _, p, group in looking if p.requires_grad])
+            return None, None
+        made = [self._made(which) for which in range(len(self.param_groups))]
+        every = [p for group in self.param_groups for p in group["params"]]
+        return evaluate(closure, looking(self.param_groups, made, self.state), every, self.noise_seed)
 
     def _find(self, looked: bool) -> list[Moving]:
         """The parameters that have a gradient."""
@@ -131,8 +130,9 @@ class RuleOptimizer(Optimizer, ABC):
         for which, group in enumerate(self.param_groups):
             made = self._made(which)
             if made.ahead and not looked:
+                wants = "measures curvature too" if curved(made.rule) else "takes its gradient ahead of the weights"
                 raise UserError(
-                    f"{name_of(made.rule)} takes its gradient ahead of the weights: call step(closure) with a "
+                    f"{name_of(made.rule)} {wants}: call step(closure) with a "
                     "function that zeroes the gradients, computes the loss, calls backward and returns the loss"
                 )
             for index, p in enumerate(group["params"]):
@@ -143,7 +143,7 @@ class RuleOptimizer(Optimizer, ABC):
                     found.append(Moving(which, index, number, p, now, t))
         return found
 
-    def _items(self, found: Sequence[Moving]) -> list[Item]:
+    def _items(self, found: Sequence[Moving], measured: Measured) -> list[Item]:
         """Every tensor's step; all that can fail has been checked before the first state is made."""
         gradients = self._gradients(found)
         sizes = None
@@ -153,6 +153,8 @@ class RuleOptimizer(Optimizer, ABC):
                 return []
             gradients, sizes = checked
         facts = eager.facts([each.made.rule for each in found], gradients, sizes)
+        if not curvature.tell(facts, found, measured, self.nonfinite, self._label):
+            return []
         noise.tell(facts, found, gradients, [group["params"] for group in self.param_groups], self.noise_seed)
         return [self._item(each, g, fact) for each, g, fact in zip(found, gradients, facts, strict=True)]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ravine.optim import groups
 from ravine.optim.groups import Group
-from ravine.rules.rule import Rule, chain, needs_of, slots_of
+from ravine.rules.rule import CLOSURE, Rule, chain, needs_of, slots_of
 from ravine.types import State
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Rules:
             when = (step or 1) if optimizer.depends_on_step(group) else None
             kept = groups.kept_type(type(optimizer).__name__, group)
             kind = (*(type(part) for part in chain(rule)), kept)
-            known = Made(options, [], when, rule, kind, kept, slots_of(rule), "gradient_ahead" in needs_of(rule))
+            known = Made(options, [], when, rule, kind, kept, slots_of(rule), bool(CLOSURE & needs_of(rule)))
             self._known[which] = known
         known.seen = list(group.values()) if known.step is None and _is_fixed(group, names) else []
         return known

@@ -203,6 +203,8 @@ def _no_kernel(item: Item) -> UserError:
     w, name = item.w, name_of(item.rule)
     if any(part.scope == "tensor" for part in chain(item.rule)):
         return UserError(f"engine='kernel' cannot step {name}, which sees whole tensors: use engine='auto'")
+    if any("curvature" in part.needs for part in chain(item.rule)):
+        return UserError(f"engine='kernel' cannot step {name}, which is told the curvature: use engine='auto'")
     return UserError(
         f"engine='kernel' cannot step {name} on {w.dtype} on {w.device}, layout {item.g.layout}: "
         "it serves dense CPU and CUDA tensors of floating point; use engine='auto'"

@@ -15,7 +15,7 @@ from ravine.optim.base import RuleOptimizer
 from ravine.problems.blame import blame
 from ravine.randomness import key
 from ravine.rates.restore import restored
-from ravine.rules.rule import needs_of
+from ravine.rules.rule import CLOSURE, needs_of
 from ravine.types import Loss
 
 
@@ -106,9 +106,9 @@ def _finite(optimizer: Optimizer) -> bool:
 
 
 def _needs_closure(optimizer: Optimizer) -> bool:
-    """Whether the optimizer evaluates the loss itself: L-BFGS, and rules that look ahead."""
+    """Whether the optimizer evaluates the loss itself: L-BFGS, and rules that look ahead or measure curvature."""
     rules = optimizer.rules() if isinstance(optimizer, RuleOptimizer) else []
-    return isinstance(optimizer, torch.optim.LBFGS) or any("gradient_ahead" in needs_of(rule) for rule in rules)
+    return isinstance(optimizer, torch.optim.LBFGS) or any(CLOSURE & needs_of(rule) for rule in rules)
 
 
 def _loss_of(model: nn.Module, loss: Loss, x: Any, y: Any) -> Tensor:

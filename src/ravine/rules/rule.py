@@ -15,8 +15,9 @@ from ravine.errors import UserError, unknown
 from ravine.rules.interval import Interval, Search
 from ravine.types import Array, Scalar, Scope, State, Values
 
-Need: TypeAlias = Literal["norm", "global_norm", "gradient_ahead", "first_gradient", "noise"]
-ARRAYS: frozenset[Need] = frozenset({"first_gradient", "noise"})  # facts of the gradient's shape, not one number
+Need: TypeAlias = Literal["norm", "global_norm", "gradient_ahead", "first_gradient", "noise", "curvature"]
+ARRAYS: frozenset[Need] = frozenset({"first_gradient", "noise", "curvature"})  # of the gradient's shape, not one number
+CLOSURE: frozenset[Need] = frozenset({"gradient_ahead", "curvature"})  # what a gradient at the weights cannot give
 
 
 @dataclass(frozen=True)

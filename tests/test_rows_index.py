@@ -1,0 +1,124 @@
+"""Which test checks which claim of the lectures on optimizers (O) and learning rates (L): none without, none lost."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROWS = {
+    "O1": "solvers_rows: o1_descent_with_step_one_over_l_keeps_both_bounds_for_1000_steps "
+    "o1_a_step_beyond_two_over_l_diverges",
+    "O2": "solvers_rows: o2_the_error_falls_by_one_minus_one_over_kappa_a_step",
+    "O3": "rows_optimizers: o03_the_mean_of_single_sample_gradients_is_the_full_gradient "
+    "o03_cyclic_and_random_order_both_descend_on_curves_of_their_own",
+    "O4": "rows_optimizers: o04_a_minibatch_gradient_is_unbiased o04_the_cost_of_a_step_is_linear_in_the_batch_size",
+    "O5": "rows_optimizers: o05_a_multiplier_of_the_rate_is_lambdalr; "
+    "schedules: row_o5_a_schedule_is_the_function_that_torch_lambda_lr_wants",
+    "O6": "rows_optimizers: o06_the_effective_rate_of_momentum_is_eta_over_one_minus_beta",
+    "O7": "rows_optimizers: o07_both_momenta_agree_at_a_constant_rate_and_part_after_a_rate_step",
+    "O8": "rows_optimizers: o08_heavy_ball_is_momentum_b_and_beats_gradient_descent_five_times",
+    "O9": "rows_optimizers: o09_a_running_mean_forgets_to_one_over_e",
+    "O10": "rows_optimizers: o10_looking_ahead_needs_no_more_iterations_than_the_heavy_ball "
+    "o10_at_its_own_best_constants_the_heavy_ball_wins_on_a_quadratic o10_algorithm_6_as_printed_diverges",
+    "O11": "rows_optimizers: o11_the_change_of_variables_is_the_look_ahead_and_torch",
+    "O12": "rows_adaptive: o12_adagrad_steps_shrink_as_one_over_root_t",
+    "O13": "rows_adaptive: o13_epsilon_inside_or_outside_is_four_digits_of_the_first_step",
+    "O14": "rows_adaptive: o14_rmsprop_with_epsilon_inside_tends_to_a_step_of_eta",
+    "O15": "rows_adaptive: o15_rmsprop_with_epsilon_outside_is_that_of_torch",
+    "O16": "rows_adaptive: o16_epsilon_twice_is_epsilon_inside_doubled",
+    "O17": "rows_adaptive: o17_rmsprop_with_momentum_is_torch_up_to_the_place_of_epsilon",
+    "O18": "rows_adaptive: o18_adadelta_is_that_of_torch_and_ignores_the_scale_of_the_loss",
+    "O19": "rows_adaptive: o19_without_bias_correction_the_first_step_is_three_times_too_long",
+    "O20": "rows_adaptive: o20_adam_is_within_4_ulp_a_step_of_the_float64_equation "
+    "o20_adam_in_float32_stays_with_torch_for_1000_steps o20_the_first_step_of_adam_is_eta_in_the_sign_of_the_gradient",
+    "O21": "rows_adaptive: o21_s3_prints_adam_with_the_betas_swapped",
+    "O22": "rows_adaptive: o22_adam_of_g_squared_cannot_follow_a_negative_gradient",
+    "O23": "rows_adaptive: o23_adamax_nadam_and_adamw_are_those_of_torch o23_adamw_is_not_adam_with_an_l2_penalty",
+    "O24": "rows_decay_and_clip: o24_three_conventions_of_weight_decay_map_exactly",
+    "O25": "solvers_rows: o25_the_natural_gradient_does_not_see_units_and_sgd_does "
+    "o25_descent_on_whitened_features_is_descent_in_the_metric_of_their_covariance",
+    "O26": "solvers_rows: o26_newton_solves_a_quadratic_in_one_step "
+    "o26_undamped_newton_goes_to_the_saddle_and_says_so_damped_leaves_and_plain_refuses",
+    "O27": "solvers_rows: o27_conjugate_gradient_ends_in_d_iterations o27_fewer_eigenvalues_need_fewer_iterations "
+    "o27_quasi_newton_needs_a_small_part_of_what_descent_needs_on_rosenbrock; "
+    "solvers_optim: lbfgs_without_a_search_is_torchs_to_the_last_digits",
+    "O28": "rows_decay_and_clip: o28_clipping_by_norm_by_value_by_tensor "
+    "o28_clipping_survives_the_cliff_of_a_recurrent_network",
+    "O29": "rows_trained: o29_where_the_claims_of_which_optimizer_hold",
+    "L1": "schedules: row_l1_step_decay_and_half_cosine_with_warm_up; "
+    "rows_trained: row_l1_l3_a_rate_that_falls_against_a_constant_one",
+    "L2": "schedules: row_l2_keras_decay",
+    "L3": "schedules: row_l3_restarts_begin_exactly_at_every_restart equals_torch equals_torch_cyclic; "
+    "rows_trained: row_l1_l3_a_rate_that_falls_against_a_constant_one",
+    "L4": "rows_trained: row_l4_the_ensemble_errs_less_than_its_last_snapshot_at_the_cost_of_one_run; "
+    "training_ways: row_l4_snapshots_are_the_weights_at_the_end_of_each_cycle "
+    "row_l4_the_ensemble_averages_probabilities_and_is_measured_beside_the_last_snapshot",
+    "L5": "training_ways: row_l5_growing_the_batch_is_decaying_the_rate_within_the_band_of_seeds",
+    "L6": "training_ways: row_l6_the_linter_finds_what_has_no_effect_and_nothing_else; "
+    "plateau: torchs_counting_is_torchs "
+    "keras_counting_acts_one_measurement_earlier_and_differs_in_threshold_and_cooldown",
+    "L7": "rows_rates: row_l7_rates_of_one_over_k_go_to_zero_and_a_constant_rate_to_a_floor",
+    "L8": "rows_rates: row_l8_the_bound_of_subgradient_descent_holds_and_its_floor_doubles_with_the_step "
+    "row_l8_the_best_step_of_the_bound_is_r_over_g_root_k",
+    "L9": "rates_symptoms: row_l9_the_symptoms_of_a_labelled_race_of_twelve_rates",
+    "L10": "averages_and_parts: "
+    "row_l10_numerical_and_analytic_gradients_agree_and_cost_two_evaluations_a_parameter "
+    "row_l10_a_wrong_backward_is_found_and_named",
+}
+
+
+@cache
+def functions(file: str) -> dict[str, ast.FunctionDef]:
+    """The functions of tests/test_<file>.py by name."""
+    body = ast.parse((HERE / f"test_{file}.py").read_text()).body
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+
+
+def checks_of(file: str) -> dict[str, ast.FunctionDef]:
+    """The tests among them by their names without "test_"."""
+    found = functions(file)
+    return {name.removeprefix("test_"): node for name, node in found.items() if name.startswith("test_")}
+
+
+def named(row: str) -> list[tuple[str, str]]:
+    """The row's tests: (file, name)."""
+    files = [part.split(":") for part in ROWS[row].split(";")]
+    return [(file.strip(), name) for file, names in files for name in names.split()]
+
+
+def test_every_row_is_here() -> None:
+    assert [*ROWS] == [f"O{n}" for n in range(1, 30)] + [f"L{n}" for n in range(1, 11)]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_s_tests_exist_and_can_fail(row: str) -> None:
+    for file, name in named(row):
+        assert name in checks_of(file), f"{row}: tests/test_{file}.py has no test_{name}"
+        assert not skips(checks_of(file)[name]), f"{row}: test_{name} is never run"
+        assert can_fail(checks_of(file)[name], file), f"{row}: test_{name} asserts nothing"
+
+
+def skips(test: ast.FunctionDef) -> bool:
+    return any("skip" in ast.unparse(mark) for mark in test.decorator_list)
+
+
+def can_fail(test: ast.FunctionDef, file: str) -> bool:
+    """Whether it, or a function of its file that it calls, asserts something."""
+    called = [ast.unparse(node.func) for node in ast.walk(test) if isinstance(node, ast.Call)]
+    return (
+        any(isinstance(node, ast.Assert) for node in ast.walk(test))
+        or any(word in name for name in called for word in ("assert_", "raises"))
+        or any(can_fail(functions(file)[name], file) for name in called if name in functions(file))
+    )
+
+
+def test_no_test_of_a_row_is_missing_here() -> None:
+    known = {name for row in ROWS for _, name in named(row)}
+    for path in HERE.glob("test_*.py"):
+        for name in checks_of(path.stem.removeprefix("test_")):
+            assert name in known or not re.match(r"(row_)?[ol]\d+_", name), f"{path.name}: which row is test_{name} of?"
