@@ -13,7 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ravine.rules.rule import Combinator, Hyper, Rule, catalogue, hypers, needs_of, scalars_of, with_values
+from ravine.engines.column import Column
+from ravine.rules.rule import (
+    Combinator,
+    Hyper,
+    Rule,
+    catalogue,
+    filled,
+    hypers,
+    needs_of,
+    scalars_of,
+    slots_of,
+    sums_of,
+    values,
+    with_values,
+)
 from ravine.rules.sharpness import ascent_of, footing
 from ravine.types import State
 
@@ -72,9 +86,29 @@ def _fact(number: Tensor, g: Tensor, lanes: bool) -> Any:
     return number.to(g).reshape(-1, *[1] * (g.dim() - 1)) if lanes else number.item()
 
 
-def starts(rule: Rule, weights: Tensors) -> list[State]:
-    """Slots and scalars before the first step."""
-    return [{**rule.init(w), **scalars_of(rule)} for w in weights]
+def starts(rule: Rule, weights: Tensors, lanes: bool = False) -> list[State]:
+    """Slots and scalars before the first step; each lane's own where the first axis is lanes."""
+    if not lanes:
+        return [{**rule.init(w), **scalars_of(rule)} for w in weights]
+    alone = [
+        filled(rule, {name: column.numbers[k] for name, column in values(rule).items()}) for k in range(len(weights[0]))
+    ]
+    begun = [[own.init(lane) for own, lane in zip(alone, w, strict=True)] for w in weights]
+    return [
+        {**{slot: torch.stack([own[slot] for own in many]) for slot in slots_of(rule)}, **scalars_of(rule)}
+        for many in begun
+    ]
+
+
+def totals(rule: Rule, gradients: Tensors, states: list[State], weights: Tensors, t: int, lanes: bool) -> State:
+    """The sums over all tensors that the rule needs: numbers, or columns where the first axis is lanes."""
+    found: dict[str, Any] = dict.fromkeys(sums_of(rule), 0.0)
+    for g, s, w in zip(gradients, states, weights, strict=True):
+        terms = rule.terms(g, s, w, t) if found else {}
+        for name in found:
+            own = terms[name].double()
+            found[name] = found[name] + (own.reshape(len(own), -1).sum(1).numpy() if lanes else own.sum().item())
+    return {name: Column(total) if lanes else total for name, total in found.items()}
 
 
 def step(
@@ -83,15 +117,15 @@ def step(
     """One step: the updates and the new states."""
     gradients = slope(t, aheads(rule, slope, weights, states, t, lanes))
     known = facts(rule, gradients, lanes)
-    both = [
-        rule.update(g, {**s, **fact}, w, t) for g, s, fact, w in zip(gradients, states, known, weights, strict=True)
-    ]
+    told = [{**s, **fact} for s, fact in zip(states, known, strict=True)]
+    sums = totals(rule, gradients, told, weights, t, lanes)
+    both = [rule.update(g, {**s, **sums}, w, t) for g, s, w in zip(gradients, told, weights, strict=True)]
     return [u for u, _ in both], [new for _, new in both]
 
 
 def drive(rule: Rule, slope: Slope, weights: Tensors, steps: int, lanes: bool = False) -> list[Tensors]:
     """The weights after each step, the start first."""
-    path, states = [weights], starts(rule, weights)
+    path, states = [weights], starts(rule, weights, lanes)
     for t in range(1, steps + 1):
         updates, states = step(rule, slope, path[-1], states, t, lanes)
         path.append([w + u for w, u in zip(path[-1], updates, strict=True)])

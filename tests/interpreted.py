@@ -22,7 +22,7 @@ from ravine.rules.adam import Adam, NAdam
 from ravine.rules.amsgrad import AMSGrad
 from ravine.rules.clip import ClipGlobalNorm, ClipNorm
 from ravine.rules.maxnorm import MaxNorm
-from ravine.rules.rule import Rule, catalogue, hypers, name_of, scalars_of, slots_of, values
+from ravine.rules.rule import Rule, catalogue, hypers, name_of, scalars_of, slots_of, sums_of, values
 from ravine.rules.spec import combinators
 from tests.optimizing import drive, flat, weights
 
@@ -43,6 +43,7 @@ def errors(rule: Rule) -> dict[str, float]:
     slots = {name: [s[name].clone() for s in begun] for name in slots_of(rule)}
     columns = {name: value * np.array([1.0, 0.7, 0.4]) for name, value in values(rule).items()}
     scalars: dict[str, Any] = {name: np.full(3, start) for name, start in scalars_of(rule).items()}
+    sums = {name: 1.5 + i for i, name in enumerate(sums_of(rule))}
     worst = {"weights": 0.0, "slots": 0.0}
     for t in (1, 2, 3):
         gradients = randoms(t, SIZES)
@@ -50,9 +51,9 @@ def errors(rule: Rule) -> dict[str, float]:
         states: list[dict[str, Any]] = []
         for i, (w, g, row) in enumerate(zip(weights, gradients, ROWS, strict=True)):
             numbers = {name: float(column[row]) for name, column in {**columns, **scalars}.items()}
-            facts = {"g": g, "w": w.clone(), "norm": g.double().norm().item(), "global_norm": whole, "t": t}
+            facts = {"g": g, "w": w.clone(), "norm": g.double().norm().item(), "global_norm": whole, **sums, "t": t}
             states.append({**numbers, **facts, **{name: column[i].clone() for name, column in slots.items()}})
-        scalars = kernel.step(weights, gradients, slots, {**columns, **scalars, "t": t}, rows=ROWS) or {}
+        scalars = kernel.step(weights, gradients, slots, {**columns, **scalars, **sums, "t": t}, rows=ROWS) or {}
         for i, state in enumerate(states):
             right = exactly(program, state)
             worst["weights"] = max(worst["weights"], ulps(weights[i], right[program.weights]))

@@ -216,7 +216,7 @@ def test_json_is_json(command: str, capfd: pytest.CaptureFixture[str]) -> None:
 def test_rules_lists_methods_too_and_prints_one(capfd: pytest.CaptureFixture[str]) -> None:
     assert call("rules", "--search", "trust region") == 0
     shown = capfd.readouterr().out
-    assert "methods that need more than a gradient" in shown and "newton-cg" in shown and "reeves" not in shown
+    assert "Methods that need more than a gradient" in shown and "newton-cg" in shown and "reeves" not in shown
     assert call("rules", "newton/damped") == 0
     shown = capfd.readouterr().out
     for word in ("damping", "(0, inf)", "newton/undamped", "Nocedal", "\\nabla^2 f"):

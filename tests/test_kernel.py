@@ -32,6 +32,7 @@ from ravine.rules.rule import (
     name_of,
     scalars_of,
     slots_of,
+    sums_of,
     values,
     with_values,
 )
@@ -64,6 +65,7 @@ class Run:
         starts = [rule.init(w) for w in self.weights]
         self.slots = {k: [s[k].clone() for s in starts] for k in slots_of(rule)}
         self.scalars: dict[str, Any] = scalars_of(rule)
+        self.sums = {name: 1.5 + i for i, name in enumerate(sums_of(rule))}  # which whoever calls a kernel must know
         self.kernel = KernelStep(rule)
         self.generator = torch.Generator().manual_seed(seed)
         self.t = 0
@@ -73,7 +75,7 @@ class Run:
 
     def step(self, gradients: list[Tensor], **facts: Any) -> None:
         self.t += 1
-        given = {**values(self.rule), **self.scalars, **facts, "t": self.t}
+        given = {**values(self.rule), **self.scalars, **self.sums, **facts, "t": self.t}
         self.scalars = self.kernel.step(self.weights, gradients, self.slots, given) or {}
 
 
@@ -88,7 +90,7 @@ def test_a_step_is_the_rules_own_within_4_ulp(rule: Rule, dtype: torch.dtype) ->
     run, program = Run(rule, randoms(SHAPES, dtype)), trace(rule)
     for t in range(1, 5):
         gradients = run.gradients()
-        inputs: dict[str, Any] = {**values(rule), **run.scalars, "t": t, "first_norm": 1.0}
+        inputs: dict[str, Any] = {**values(rule), **run.scalars, **run.sums, "t": t, "first_norm": 1.0}
         inputs["global_norm"] = torch.cat([g.double().ravel() for g in gradients]).norm().item()
         states = [
             {**inputs, "w": w.clone(), "g": g, "first_gradient": g, "norm": g.double().norm().item()}

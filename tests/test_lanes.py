@@ -16,6 +16,7 @@ from ravine import prove as proof
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.engines.noise import KeyedDropout
+from ravine.engines.updates import rule_of
 from ravine.models import mlp
 from ravine.problems import Problem, from_arrays
 from ravine.problems.problem import Part
@@ -189,7 +190,7 @@ def test_a_nan_neighbour_changes_nothing_to_the_bit(where: str) -> None:
     if where == "weights":
         spoilt.weights = torch.full_like(spoilt.weights, torch.nan)
     else:
-        begun = spoilt.rule.init(spoilt.weights)
+        begun = rule_of(spoilt).init(spoilt.weights)
         spoilt.slots = {name: torch.full_like(slot, torch.nan) for name, slot in begun.items()}
     hurt = go(together(model, lanes), part).export()
     assert bool(torch.isnan(hurt[2].weights).any())

@@ -51,7 +51,7 @@ def noise_of(seed: str) -> Noisy:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)], ids=str)
 @pytest.mark.parametrize(("name", "rule"), RULES)
 def test_lanes_are_single_runs(name: str, rule: type[Rule], dtype: torch.dtype, tolerance: float) -> None:
-    assert_lanes(rule(), noise_of(name), dtype, tolerance)
+    assert_lanes(rule(), noise_of(name), dtype, tolerance * rule.magnifies)
 
 
 @pytest.mark.parametrize("combinator", combinators())

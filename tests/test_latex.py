@@ -15,7 +15,7 @@ from ravine.rules.descent import SGD
 from ravine.rules.rule import Rule, catalogue, hypers, name_of
 from ravine.rules.spec import combinators
 
-COMBINATORS: list[Any] = [one for one in combinators().values() if one.scope != "tensor"]
+COMBINATORS: list[Any] = list(combinators().values())
 
 
 def clash(outer: Any, rule: Rule) -> bool:

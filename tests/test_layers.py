@@ -14,10 +14,10 @@ ROOT = Path(ravine.__file__).parent
 LAYERS = (
     "errors", "types", "_version", "files", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "emit",
-    "results", "reading", "problems.problem", "engines", "optim", "solvers",
+    "results", "reading", "problems.problem", "engines", "optim", "entries", "solvers",
     "problems", "losses", "models", "recipe",
     "training", "racing", "store", "report",
-    "rates", "prove", "api", "bench", "cli", "",
+    "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -17,11 +17,13 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import ravine.optim
+from ravine.errors import UserError
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("AdamW", {"lr": 0.05, "clip_global_norm": 0.01}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "clip_norm": 0.01}),
     ("NAdam", {"lr": 0.05, "weight_decay": 0.1}),
+    ("Prodigy", {"lr": 0.5}),
 ]
 
 
@@ -69,6 +71,12 @@ def worker(rank: int, folder: str) -> None:
         set_optimizer_state_dict(sharded, again, saved)
         walk(sharded, again, half, 6)
         torch.testing.assert_close(flat(sharded), flat(alone), rtol=1e-9, atol=1e-12)
+    sharded = net()
+    fully_shard(sharded, mesh=mesh)
+    before = flat(sharded)
+    with pytest.raises(UserError, match="lamb sees whole tensors, this one is sharded"):
+        walk(sharded, ravine.optim.of("lamb")(sharded.parameters()), half, 1)
+    assert torch.equal(flat(sharded), before)
     dist.destroy_process_group()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ravine import optim
 from ravine.errors import UserError
-from ravine.solvers import check_gradient, forecast, largest_eigenvalue, linear_cg, minimize, whiten
+from ravine.solvers import forecast, largest_eigenvalue, linear_cg, minimize, whiten
 from ravine.solvers.methods.natural import NaturalGradient
 from ravine.solvers.minimize import of_function
 from ravine.surfaces import SURFACES, rosenbrock
@@ -186,17 +186,6 @@ def network(w: dict[str, Tensor]) -> Tensor:
 def weights() -> dict[str, Tensor]:
     g = torch.Generator().manual_seed(4)
     return {"first": torch.randn(4, 5, generator=g, dtype=F64), "second": torch.randn(5, 3, generator=g, dtype=F64)}
-
-
-def test_l10_the_numerical_gradient_agrees_to_1e_6_at_the_price_of_the_parameters() -> None:
-    found = check_gradient(network, weights())
-    assert 0 < found.error < 1e-6
-    assert found.evaluations == 2 * (4 * 5 + 5 * 3)
-
-
-def test_l10_a_wrong_gradient_is_seen() -> None:
-    hidden = lambda w: (w**2).sum() + (w.detach() ** 3).sum()  # noqa: E731
-    assert check_gradient(hidden, vector(1, 2)).error > 0.1
 
 
 def test_g4_taylor_predicts_the_change_of_a_small_step_and_where_it_turns() -> None:

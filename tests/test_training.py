@@ -104,12 +104,14 @@ def test_a_diverged_run_says_when_and_how() -> None:
     assert running.finished
 
 
-def test_ctrl_c_keeps_the_last_point_and_resuming_gives_the_same_bits(tmp_path: Path) -> None:
-    whole = trained()
-    stopped = trained(folder=tmp_path, stop_at=5)
+@pytest.mark.parametrize("rule", ["nadam", "soap", "prodigy", "l-dog"])
+def test_ctrl_c_keeps_the_last_point_and_resuming_gives_the_same_bits(tmp_path: Path, rule: str) -> None:
+    recipe = RECIPE.model_copy(update={"rule": {"name": rule}})
+    whole = trained(recipe)
+    stopped = trained(recipe, folder=tmp_path, stop_at=5)
     assert stopped.interrupted and stopped.result.status == "interrupted"
     assert stopped.result.curve == whole.result.curve[:6]
-    resumed = Training(RECIPE, load("wine"), tmp_path)
+    resumed = Training(recipe, load("wine"), tmp_path)
     resumed.restore(tmp_path)
     assert resumed.state.tick == 5
     for _ in resumed.run():

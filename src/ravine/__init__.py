@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from ravine._version import version as __version__
 
 if TYPE_CHECKING:
-    from ravine import optim, schedules
+    from ravine import optim, schedules, solvers
     from ravine.api import Outcome, Winner, race, train
     from ravine.errors import UserError
+    from ravine.gradients import gradient_check
     from ravine.problems import Problem, from_arrays, from_dataset, load
+    from ravine.rates import lr_range_test
     from ravine.recipe import Recipe, load_recipe
     from ravine.rules.rule import Rule, catalogue, hyper
     from ravine.store import Store
@@ -33,12 +35,15 @@ _HOMES = {
     "catalogue": "ravine.rules.rule",
     "from_arrays": "ravine.problems",
     "from_dataset": "ravine.problems",
+    "gradient_check": "ravine.gradients",
     "hyper": "ravine.rules.rule",
     "load": "ravine.problems",
     "load_recipe": "ravine.recipe",
+    "lr_range_test": "ravine.rates",
     "optim": "ravine.optim",
     "race": "ravine.api",
     "schedules": "ravine.schedules",
+    "solvers": "ravine.solvers",
     "train": "ravine.api",
 }
 
@@ -55,12 +60,15 @@ __all__ = [
     "catalogue",
     "from_arrays",
     "from_dataset",
+    "gradient_check",
     "hyper",
     "load",
     "load_recipe",
+    "lr_range_test",
     "optim",
     "race",
     "schedules",
+    "solvers",
     "train",
 ]
 

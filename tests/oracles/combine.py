@@ -100,6 +100,17 @@ def averaged(inner: Inner, slope: Slope, weights: Vectors, h: Settings, memory: 
     return new
 
 
+def swa(inner: Inner, slope: Slope, weights: Vectors, h: Settings, memory: Memory, t: int) -> Vectors:
+    """Izmailov et al. 2018, algorithm 1: w_SWA <- (n w_SWA + w) / (n + 1), n being the weights averaged so far."""
+    new = inner(slope, weights)
+    n = t - 1 - h["swa_start"]
+    if n <= 0:
+        memory["average"] = [w.copy() for w in new]
+    else:
+        memory["average"] = [(n * a + w) / (n + 1) for a, w in zip(memory["average"], new, strict=True)]
+    return new
+
+
 def cautious(inner: Inner, slope: Slope, weights: Vectors, h: Settings) -> Vectors:
     """Liang et al. 2024, algorithm 1: u times 1[u g > 0] d / (nnz + xi), u being what is taken from the weights."""
     seen: Vectors = []
@@ -164,7 +175,7 @@ def asam(inner: Inner, slope: Slope, weights: Vectors, h: Settings) -> Vectors:
 
     def uphill(points: Vectors) -> Vectors:
         first = slope(points)
-        scale = [abs(w) + h["eta"] for w in weights]
+        scale = [abs(w) + h["floor"] for w in weights]
         size = np.sqrt(sum(entry * entry for g, s in zip(first, scale, strict=True) for entry in g * s))
         moved = zip(points, first, scale, strict=True)
         return slope([w + h["rho"] * s * s * g / (size + np.longdouble(1e-12)) for w, g, s in moved])

@@ -123,7 +123,7 @@ def machine() -> dict[str, Any]:
     return {
         **{name: _version(name) for name in names},
         "python": platform.python_version(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),
@@ -139,7 +139,8 @@ def _version(name: str) -> str:
         return "absent"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's own name, where the system tells it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 

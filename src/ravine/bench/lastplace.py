@@ -37,6 +37,8 @@ def _apply(kind: str, args: list[tuple[Wide, Wide]]) -> tuple[Wide, Wide]:
         return x * y, size * other
     if kind == "div":
         return x / y, size / abs(y) * (other / abs(y))
+    if kind == "pow":
+        return x**y, size**y
     if kind == "sqrt":
         return np.sqrt(x), np.sqrt(x) * np.where(x > 0, size / np.where(x > 0, x, 1), 1)
     if kind == "max":

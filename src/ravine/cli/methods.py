@@ -20,28 +20,32 @@ def found_methods(search: str | None) -> dict[str, type[Described]]:
 
 
 def print_all(found: dict[str, type[Described]]) -> None:
-    """The second table of the catalogue."""
+    """The second table of the catalogue: a line a family, the names of its dialects below."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from ravine.report.numbers import times
     from ravine.solvers.method import facts
 
     console = Console()
-    console.print("\nmethods that need more than a gradient", style="bold")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("method", style="bold", no_wrap=True)
-    table.add_column("it needs")
-    table.add_column("what it is, and what sets the dialect apart")
+    console.print("\nMethods that need more than a gradient", style="bold")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    families: dict[str, list[str]] = {}
     for name, kind in found.items():
-        known = facts(kind)
-        said = known["differs"] if kind.dialect else known["summary"].rstrip(".")
-        shown = f"  {name}" if kind.dialect else name
-        table.add_row(shown, known["needs"], said, style="dim" if kind.dialect else "")
+        families.setdefault(kind.family, []).append(name)
+    for names in families.values():
+        known = facts(found[names[0]])
+        said = known["differs"] if found[names[0]].dialect else known["summary"].rstrip(".")
+        table.add_row(Text(names[0], "bold cyan"), Text(said))
+        if names[1:]:
+            table.add_row("", Text("\N{NO-BREAK SPACE}· ".join(name.partition("/")[2] for name in names[1:]), "dim"))
     console.print(table)
+    quiet: dict[str, Any] = {"style": "dim", "highlight": False}
     console.print(
-        f"{len(found)} methods, for ravine.solvers.minimize and as optimizers. One in full: ravine rules lbfgs",
-        style="dim",
-        highlight=False,
+        f"\n{times(len(found), 'method')}, in ravine.solvers and in races. One in full: ravine rules lbfgs", **quiet
     )
 
 

@@ -2,6 +2,7 @@ r"""A rule's equation typeset: one line of LaTeX a statement, from the trace, in
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -80,10 +81,10 @@ class _Printer:
         return "w_0" if op.kind == "w" else self._print(index).within(SUM)
 
     def _intermediate(self, states: set[int]) -> dict[int, str]:
-        """Symbols for what the author named and used more than once."""
+        """Symbols for what the author named and used more than once, or gave to a function of whole tensors."""
         p = self.program
-        roots = (p.weights, *p.slots.values(), *p.scalars.values())
-        uses = Counter(arg for index in reach(p.ops, roots) for arg in p.ops[index].args)
+        used = [p.ops[index] for index in reach(p.ops, (p.weights, *p.slots.values(), *p.scalars.values()))]
+        uses = Counter(arg for op in used for arg in op.args * (2 if op.kind == "opaque" else 1))
         taken = {*p.slots, *p.scalars, "g", "w", "t", "u"}
         found: dict[int, str] = {}
         for index, name in sorted(p.names.items()):
@@ -122,7 +123,11 @@ class _Printer:
             base, exponent = (self._print(arg) for arg in op.args)
             above = exponent.within(SUM)
             return Text(f"{base.within(ATOM)}^{above if len(above) == 1 else f'{{{above}}}'}", POWER)
+        if op.kind == "sum":
+            return Text(rf"\sum {self._print(op.args[0]).within(PRODUCT)}", PRODUCT)
         args = [self._print(arg).within(SUM) for arg in op.args]
+        if op.kind == "opaque":
+            return _opaque(op.name, args)
         return Text(self._function(op.kind, args), SUM if op.kind == "where" else ATOM)
 
     def _function(self, kind: str, args: list[str]) -> str:
@@ -220,3 +225,14 @@ class _Printer:
             glue = r" \cdot " if following[0].isdigit() and text[-1].isdigit() else " "
             text += glue + following
         return Text(text, PRODUCT, negative)
+
+
+def _opaque(tex: str, args: list[str]) -> Text:
+    """The typeset call of a function that the trace did not look into."""
+    product = tex.startswith("#")  # juxtaposed factors, as in Q^T G Q
+    for place, arg in enumerate(args, 1):
+        bare = len(arg) == 1 or re.fullmatch(r"\\?\w+(_(\w|{[^{}]*}))?", arg)
+        tex = tex.replace(f"(#{place})", bracketed(arg)).replace(
+            f"#{place}", arg if bare or not product else bracketed(arg)
+        )
+    return Text(tex, PRODUCT if product else ATOM)

@@ -27,7 +27,10 @@ def split(program: Program) -> Split:
     """Hoist every host subexpression, gathering host factors so that each entry is rounded fewer times."""
     for part in chain(program.rule):
         if part.scope != "entry":
-            raise UserError(f"{type(part).__name__} sees whole rows and has no equation for one entry")
+            seen = "rows" if part.scope == "row" else "tensors"
+            raise UserError(
+                f"{type(part).__name__} sees whole {seen} and has no equation for one entry: use engine='eager'"
+            )
     graph = Graph()
     new: list[Symbol] = []
     for op in program.ops:
@@ -52,6 +55,8 @@ def split(program: Program) -> Split:
 
 
 def _rewrite(graph: Graph, op: Op, args: list[Symbol]) -> Symbol:
+    if op.kind == "sum":
+        return graph.leaf("need", op.name)
     if not op.args:
         return graph.leaf(op.kind, op.name, op.number)
     if not op.host and op.kind == "div" and args[1].host:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ravine.errors import UserError
 
@@ -15,13 +16,14 @@ class Op:
     """One operation on earlier ones, or a leaf.
 
     Leaves are "number", "hyper", "scalar", "need", "array" (a need of w's shape), "slot" (these by name), "g", "w"
-    and "t".
+    and "t". A "sum" is given by name as a leaf is; its argument says of what.
     """
 
     kind: str
     args: tuple[int, ...] = ()
     name: str = ""
     number: float = 0.0
+    call: Callable[..., Any] | None = None  # of an "opaque" operation, whose name is how it is typeset
     host: bool = True  # the same for every entry of a tensor: made of hyperparameters, t, scalars, needs and numbers
 
 
@@ -34,12 +36,23 @@ class Graph:
 
     def leaf(self, kind: str, name: str = "", number: float = 0.0) -> Symbol:
         """A symbol that depends on nothing."""
-        return self._add(Op(kind, (), name, number, kind not in ("g", "w", "slot", "array")))
+        return self._add(Op(kind, (), name, number, host=kind not in ("g", "w", "slot", "array")))
 
     def apply(self, kind: str, *operands: Number) -> Symbol:
         """The symbol of an operation on symbols and numbers."""
-        symbols = [x if isinstance(x, Symbol) else self.leaf("number", number=float(x)) for x in operands]
+        symbols = self._symbols(operands)
         return self._add(Op(kind, tuple(x.index for x in symbols), host=all(x.host for x in symbols)))
+
+    def opaque(self, tex: str, call: Callable[..., Any], *operands: Number) -> Symbol:
+        """The symbol of a function that is not looked into."""
+        return self._add(Op("opaque", tuple(x.index for x in self._symbols(operands)), tex, call=call, host=False))
+
+    def total(self, name: str, term: Symbol) -> Symbol:
+        """The number of that name, which is the sum of all that the term is."""
+        return self._add(Op("sum", (term.index,), name))
+
+    def _symbols(self, operands: Sequence[Number]) -> list[Symbol]:
+        return [x if isinstance(x, Symbol) else self.leaf("number", number=float(x)) for x in operands]
 
     def _add(self, op: Op) -> Symbol:
         key = (op.kind, op.args, op.name, repr(op.number))  # repr: 0.0 and -0.0 are two numbers
@@ -152,6 +165,14 @@ class Symbol:
     def row_mean(self) -> Symbol:
         """The mean of the row that the entry belongs to."""
         return self._op("row_mean", self)
+
+    def opaque(self, tex: str, call: Callable[..., Any], *args: Number) -> Symbol:
+        """The result of a function that a trace does not look into, and how it is typeset."""
+        return self._graph.opaque(tex, call, *args)
+
+    def total(self, name: str) -> Symbol:
+        """The sum of the entries of all tensors: a number that the engine supplies under that name."""
+        return self._graph.total(name, self)
 
     def clone(self) -> Symbol:
         """Itself: a symbol is never changed in place."""

@@ -13,7 +13,7 @@ from typing import Any
 from ravine.emit.symbol import Graph, Op, Symbol
 from ravine.errors import UserError
 from ravine.rules.math import absolute, log, maximum, row_mean, row_norm, sign, sqrt, where
-from ravine.rules.rule import ARRAYS, Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, with_values
+from ravine.rules.rule import ARRAYS, Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, sums_of, with_values
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -53,28 +53,35 @@ class Program:
     names: Mapping[int, str]  # the letters that the rule itself gives to its intermediate results
 
     def evaluate(self, inputs: Mapping[str, Any], wanted: tuple[int, ...]) -> tuple[Any, ...]:
-        """The values of some operations; inputs are g, w, t, hyperparameters, slots, scalars and needs by name."""
+        """The values of some operations; inputs are g, w, t, hyperparameters, state, needs and sums by name."""
         values: dict[int, Any] = {}
-        for index in sorted(reach(self.ops, wanted)):
-            op = self.ops[index]
-            if op.kind == "number":
-                values[index] = op.number
-            elif not op.args:
-                values[index] = inputs[op.name or op.kind]
-            else:
-                values[index] = OPERATIONS[op.kind](*(values[arg] for arg in op.args))
-        return tuple(values[index] for index in wanted)
+
+        def value(index: int) -> Any:
+            if index not in values:
+                values[index] = self._apply(self.ops[index], inputs, value)
+            return values[index]
+
+        return tuple(value(index) for index in wanted)
+
+    def _apply(self, op: Op, inputs: Mapping[str, Any], value: Callable[[int], Any]) -> Any:
+        if op.kind == "number":
+            return op.number
+        if not op.args or op.kind == "sum":
+            return inputs[op.name or op.kind]
+        if op.kind == "where" and isinstance(value(op.args[0]), bool):  # what is not chosen may not be computable
+            return value(op.args[1 if value(op.args[0]) else 2])
+        return (op.call or OPERATIONS[op.kind])(*map(value, op.args))
 
 
 def reach(ops: tuple[Op, ...], roots: tuple[int, ...]) -> set[int]:
-    """The operations that the roots are made of, themselves included."""
+    """The operations that the roots are made of, themselves included; a sum over all tensors counts as a leaf."""
     found: set[int] = set()
     open_ends = list(roots)
     while open_ends:
         index = open_ends.pop()
         if index not in found:
             found.add(index)
-            open_ends.extend(ops[index].args)
+            open_ends.extend(() if ops[index].kind == "sum" else ops[index].args)
     return found
 
 
@@ -85,9 +92,6 @@ def trace(rule: Rule) -> Program:
     >>> [op.kind for op in trace(SGD()).ops]
     ['hyper', 'g', 'w', 't', 'neg', 'mul', 'add']
     """
-    for part in chain(rule):
-        if part.scope == "tensor":
-            raise UserError(f"{name_of(part)} sees whole tensors and has no equation for one entry: use engine='eager'")
     _check_names(rule)
     graph = Graph()
     symbolic = with_values(rule, {name: graph.leaf("hyper", name) for name in hypers(rule)})
@@ -99,7 +103,12 @@ def trace(rule: Rule) -> Program:
         state[name] = graph.leaf("array" if name in ARRAYS else "need", name)
     if "first_gradient" in state:
         state["first_norm"] = graph.leaf("need", "first_norm")
-    (u, new), names = _call_and_name(symbolic, lambda: symbolic.update(g, dict(state), w, t))
+
+    def call() -> Any:
+        terms = symbolic.terms(g, dict(state), w, t)
+        return symbolic.update(g, {**state, **{name: terms[name].total(name) for name in sums_of(rule)}}, w, t)
+
+    (u, new), names = _call_and_name(symbolic, call)
     u = u if isinstance(u, Symbol) else graph.leaf("number", number=float(u))
     outputs = {k: x if isinstance(x, Symbol) else graph.leaf("number", number=float(x)) for k, x in new.items()}
     starts = {k: x.index for k, x in symbolic.init(w).items()}
@@ -118,7 +127,7 @@ def trace(rule: Rule) -> Program:
 
 
 def _check_names(rule: Rule) -> None:
-    names = ["g", "w", "t", "norm", "global_norm", *slots_of(rule), *scalars_of(rule)]
+    names = ["g", "w", "t", "norm", "global_norm", *slots_of(rule), *scalars_of(rule), *sums_of(rule)]
     names += [name for part in chain(rule) for name in hypers(type(part))]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

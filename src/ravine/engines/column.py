@@ -85,6 +85,23 @@ class Column:
     def __rpow__(self, other: Any) -> Any:
         return self._with(other, lambda a, b: b**a)
 
+    def __gt__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a > b)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a < b)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a >= b)
+
+    def __le__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a <= b)
+
+    def where(self, x: Any, y: Any) -> Column:
+        """With this column, 1 where a condition holds and 0 elsewhere: x or y, lane by lane."""
+        chosen = (each.numbers if isinstance(each, Column) else each for each in (x, y))
+        return Column(np.where(self.numbers != 0, *chosen))
+
     def __neg__(self) -> Column:
         return Column(-self.numbers)
 

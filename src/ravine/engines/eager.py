@@ -12,7 +12,7 @@ from torch import Tensor
 from ravine.engines.rounding import Rounding, Writer, shrinkable
 from ravine.errors import UserError
 from ravine.rules.combine import ClipGlobalNorm, ClipNorm, ClipValue
-from ravine.rules.rule import Rule, chain, name_of, needs_of, scalars_of, slots_of
+from ravine.rules.rule import Rule, chain, name_of, needs_of, scalars_of, slots_of, sums_of
 from ravine.rules.sharpness import ascent_of
 from ravine.types import Scalar, State
 
@@ -64,9 +64,9 @@ def apply(
 ) -> None:
     """One step: changes w, and the slots and scalars in ``state``, in place.
 
-    Shapes: g and every slot are those of w (of ``view_as_real(w)`` where w is complex). With ``track`` autograd
-    records the step, and the slots are replaced instead of overwritten (torch's ``differentiable``). Slots are of the
-    type ``kept``, as in `init_state`; ``rounding`` keys their rounding.
+    Shapes: g is like w (like ``view_as_real(w)`` where w is complex), each slot as `Rule.init` makes it. With
+    ``track`` autograd records the step, and the slots are replaced instead of overwritten (torch's
+    ``differentiable``). Slots are of the type ``kept``, as in `init_state`; ``rounding`` keys their rounding.
     """
     with torch.set_grad_enabled(track):
         follow(rule, state, as_real(w), kept)
@@ -88,6 +88,18 @@ def facts(rules: Sequence[Rule], gradients: Sequence[Tensor], sizes: Sequence[fl
     sizes = norms(gradients) if sizes is None else sizes
     known: list[State] = [{"norm": size, "global_norm": math.hypot(*sizes)} for size in sizes]
     return [{name: fact[name] for name in fact if name in need} for fact, need in zip(known, needs, strict=True)]
+
+
+def totals(
+    rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, known: State, kept: torch.dtype | None = None
+) -> dict[str, float]:
+    """What one tensor adds to each sum that the rule needs, in float64; of a sharded one, all of its shards."""
+    with torch.no_grad():
+        w, g = as_real(w.detach()), as_real(g)
+        follow(rule, state, w, kept)
+        kind = wide(w.dtype)
+        terms = rule.terms(g.to(kind), {**_exact(state, kind), **known}, w.to(kind), t)
+        return {name: _number(terms[name].sum(dtype=torch.float64)) for name in sums_of(rule)}
 
 
 def norms(gradients: Sequence[Tensor]) -> list[float]:
@@ -152,7 +164,9 @@ def follow(rule: Rule, state: State, w: Tensor, kept: torch.dtype | None = None)
 
 
 def _laid_out(slot: Tensor, w: Tensor, kind: torch.dtype) -> Tensor:
-    """The slot on the weights' device, in that type, in the weights' order of memory."""
+    """The slot on the weights' device, in that type, in the weights' order of memory where it has their shape."""
+    if slot.shape != w.shape:
+        return slot.to(w.device, kind)
     if slot.dtype == kind and slot.device == w.device and slot.stride() == w.stride():
         return slot
     wanted = torch.empty_like(w, dtype=kind)
@@ -166,7 +180,7 @@ def _apply_dense(
     """Without a writer the slots are replaced."""
     kind = wide(w.dtype)
     before = w.to(kind)
-    exact = {name: value.to(kind) if isinstance(value, Tensor) else value for name, value in state.items()}
+    exact = _exact(state, kind)
     u, new = rule.update(g.to(kind), {**exact, **known}, before, t)
     for name in [*slots_of(rule), *scalars_of(rule)]:  # before w changes: a rule may keep w itself
         value = new[name]
@@ -174,12 +188,17 @@ def _apply_dense(
             state[name] = value
         elif writer is None:
             state[name] = value.clone()
-        else:
+        elif value is not exact[name]:
             writer.write(state[name], value)
     if w.dtype == kind:
         w.add_(u)
     else:
         w.copy_(before + u)
+
+
+def _exact(state: State, kind: torch.dtype) -> State:
+    """The state as a rule computes with it."""
+    return {name: value.to(kind) if isinstance(value, Tensor) else value for name, value in state.items()}
 
 
 def _apply_sparse(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, known: State, writer: Writer) -> None:
@@ -197,6 +216,15 @@ def _apply_sparse(rule: Rule, w: Tensor, g: Tensor, state: State, t: Scalar, kno
     w[rows] = touched
     for name in slots_of(rule):
         state[name][rows] = part[name]
+
+
+def check_whole(rule: Rule, w: Tensor) -> None:
+    """Raise one sentence if the rule must see a whole tensor of which only a part lies here."""
+    if getattr(w, "placements", None) and any(part.scope == "tensor" for part in chain(rule)):
+        raise UserError(
+            f"{name_of(rule)} sees whole tensors, this one is sharded over machines: use a rule that sees one entry at "
+            "a time, such as adamw or prodigy, or parameters that are whole on every machine"
+        )
 
 
 def check_sparse(rule: Rule) -> None:

@@ -22,7 +22,7 @@ from ravine.engines.table import Integers, in_order, is_dense, stored
 from ravine.errors import UserError
 from ravine.randomness import key
 from ravine.rules.maxnorm import MaxNorm
-from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of
+from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, sums_of
 from ravine.types import Scalar
 
 _dtype, _device = attrgetter("dtype"), attrgetter("device")
@@ -51,7 +51,7 @@ class KernelStep:
         self._is_limited = any(isinstance(part, MaxNorm) for part in chain(rule))
         self._host = Host(self._split)
         self._norm = next(iter(needs_of(rule) & {"norm", "global_norm"}), None)
-        self._inputs = {*hypers(rule), *scalars_of(rule), "t", self._norm}
+        self._inputs = {*hypers(rule), *scalars_of(rule), *sums_of(rule), "t", self._norm}
         self._like: tuple[Any, ...] = ()  # what the tables were made for: sizes, types, rows, lanes
         self._devices: list[torch.device] = []
         self._addresses: list[int] = []
@@ -77,7 +77,7 @@ class KernelStep:
     ) -> dict[str, Any] | None:
         """Update weights and slots in place and return the new scalars.
 
-        ``given`` holds each hyperparameter, scalar state and t by name: one number, or K numbers, one for each
+        ``given`` holds each hyperparameter, scalar state, sum and t by name: one number, or K numbers, one for each
         coefficient row. ``rows[i]`` is the row of tensor i (0 if not given). With ``lanes`` = K every tensor is
         [K, ...], and lane k has row k. "norm" (one number a tensor, or [tensors, K]) and "global_norm" (one, or K)
         may be given too, where the gradients here are not all of them; else they are measured. ``seed`` keys the

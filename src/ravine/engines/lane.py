@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from ravine.engines.noise import noise_layers, with_keyed_noise
 from ravine.engines.program import Programs, Work
 from ravine.engines.repeatable import is_repeatable
 from ravine.randomness import build
-from ravine.rules.rule import Declared
+from ravine.rules.rule import Declared, Rule, slots_of
 from ravine.schedules import Schedule
 from ravine.types import Loss
 
@@ -25,8 +26,9 @@ from ravine.types import Loss
 class Lane:
     """The whole state of one run: enough to go on to the same bits, in any company.
 
-    ``weights`` [P] holds all trained parameters one after another; each slot has the same shape. A run before its
-    first step may have no slots: they are what its rule begins with.
+    ``weights`` [P] holds all trained parameters one after another; each slot is flat too, the parts that the rule
+    keeps for each parameter one after another, whatever their shapes: `Places` finds them. A run before its first
+    step may have no slots: they are what its rule begins with, as `Model.slots` makes them.
     """
 
     rule: Declared  # a rule; or a method, which runs alone
@@ -45,6 +47,23 @@ class Lane:
         return replace(self, weights=self.weights.clone(), buffers=buffers, slots=slots, scalars=dict(self.scalars))
 
 
+class Places:
+    """Where the parts of something flat lie, and their shapes."""
+
+    def __init__(self, shapes: Sequence[torch.Size]) -> None:
+        self.shapes = shapes
+        sizes = [shape.numel() for shape in shapes]
+        self.ends = list(accumulate(sizes))
+        self.starts = [end - size for end, size in zip(self.ends, sizes, strict=True)]
+        self.size = self.ends[-1]
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """Each part of [..., size] as a view [..., *shape]."""
+        lead = flat.shape[:-1]
+        parts = zip(self.shapes, self.starts, self.ends, strict=True)
+        return [flat[..., a:b].view(*lead, *shape) for shape, a, b in parts]
+
+
 class Model:
     """A model's code without its numbers: names, shapes and places of its parameters in a lane's weights."""
 
@@ -58,10 +77,8 @@ class Model:
         self.fixed = [*frozen, *(n for n, _ in self.module.named_buffers())]
         self.noise = noise_layers(self.module)
         self.dtype = next(iter(trained.values())).dtype
-        sizes = [p.numel() for p in trained.values()]
-        self.ends = torch.tensor(sizes).cumsum(0).tolist()
-        self.starts = [end - size for end, size in zip(self.ends, sizes, strict=True)]
-        self.size = self.ends[-1]
+        self.places = Places(list(self.shapes.values()))
+        self.size = self.places.size
         self._drawn: tuple[int, Tensor, dict[str, Tensor]] | None = None
         self._programs: dict[Any, Programs] = {}
 
@@ -111,11 +128,17 @@ class Model:
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:
         """Each parameter as a view of weights [..., P], of shape [..., *shape]."""
-        lead = weights.shape[:-1]
-        return {
-            name: weights[..., a:b].view(*lead, *shape)
-            for (name, shape), a, b in zip(self.shapes.items(), self.starts, self.ends, strict=True)
-        }
+        return dict(zip(self.shapes, self.places.views(weights), strict=True))
+
+    def slot_places(self, rule: Rule) -> dict[str, Places]:
+        """Where each parameter's part of each slot lies."""
+        parts = [rule.init(torch.empty(shape, dtype=self.dtype, device="meta")) for shape in self.shapes.values()]
+        return {slot: Places([part[slot].shape for part in parts]) for slot in slots_of(rule)}
+
+    def slots(self, rule: Rule, weights: Tensor) -> dict[str, Tensor]:
+        """What a rule begins with at weights [P]: each slot flat, the parameters' parts one after another."""
+        parts = [rule.init(w) for w in self.places.views(weights)]
+        return {slot: torch.cat([part[slot].reshape(-1) for part in parts]) for slot in slots_of(rule)}
 
     def load(self, lane: Lane) -> nn.Module:
         """A module of its own with a lane's weights and buffers."""

@@ -14,7 +14,17 @@ from ravine.engines.column import Column
 from ravine.engines.kernel import KernelStep, serves
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import gradient_noise
-from ravine.rules.rule import Rule, chain, filled, needs_of, reads_elsewhere, scalars_of, slots_of, values, with_values
+from ravine.rules.rule import (
+    Rule,
+    chain,
+    filled,
+    needs_of,
+    reads_elsewhere,
+    scalars_of,
+    sums_of,
+    values,
+    with_values,
+)
 from ravine.rules.sharpness import ascent_of, footing
 from ravine.schedules import Schedule
 from ravine.types import State
@@ -44,7 +54,8 @@ class Group:
         self.schedules = [lane.schedules for lane in lanes]
         self.rule = self.rules[0]
         self.base: Numbers = {name: np.array([values(rule)[name] for rule in self.rules]) for name in values(self.rule)}
-        self.slots = _stacked(lanes)
+        places = model.slot_places(self.rule)
+        self.slots = _stacked(lanes, model, {slot: place.size for slot, place in places.items()})
         self.scalars: Numbers = {
             name: np.array([lane.scalars.get(name, begin) for lane in lanes])
             for name, begin in scalars_of(self.rule).items()
@@ -53,7 +64,7 @@ class Group:
         self.scheduled = sorted({name for schedules in self.schedules for name in schedules})
         on_cpu = lanes[0].weights.device.type == "cpu"
         self.kernel = KernelStep(self.rule) if serves(self.rule) and on_cpu else None
-        self._slot_views = {name: self._parts(slot) for name, slot in self.slots.items()}
+        self._slot_views = {slot: place.views(self.slots[slot]) for slot, place in places.items()}
         self._weights: tuple[Tensor, list[Tensor]] | None = None
 
     def member(self, offset: int) -> tuple[Rule, Mapping[str, Schedule], dict[str, Tensor], dict[str, float]]:
@@ -109,6 +120,8 @@ class Group:
             self._update_on_columns(views, own, step, time)
             return
         given = {**self.at(time), **self.scalars, "t": step}
+        if sums_of(self.rule):
+            given |= self._totals(views, own, self._facts(own, step), step, time)
         new = self.kernel.step(views, own, self._slot_views, given, lanes=len(self.members), seed=step) or {}
         for name, column in self.scalars.items():
             self.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
@@ -117,14 +130,33 @@ class Group:
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], step: int, time: float
     ) -> None:
         rule, columns = self._rule(time), self._columns()
+        known = self._facts(gradients, step)
+        totals = self._totals(weights, gradients, known, step, time)
+        columns |= {name: Column(numbers) for name, numbers in totals.items()}
         new: State = {}
-        for i, (w, g, facts) in enumerate(zip(weights, gradients, self._facts(gradients, step), strict=True)):
+        for i, (w, g, facts) in enumerate(zip(weights, gradients, known, strict=True)):
             slots = {name: views[i] for name, views in self._slot_views.items()}
             u, new = rule.update(g, {**slots, **columns, **facts}, w, step)
             for name, slot in slots.items():  # before w changes: a rule may keep w itself
-                slot.copy_(new[name])
+                if new[name] is not slot:
+                    slot.copy_(new[name])
             w += u
         self.scalars = {name: new[name].numbers for name in self.scalars}
+
+    def _totals(
+        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], known: Sequence[State], step: int, time: float
+    ) -> Numbers:
+        """The sums over all of a lane's tensors that the rule needs: [k] for each, added up in float64."""
+        if not sums_of(self.rule):
+            return {}
+        rule, columns = self._rule(time), self._columns()
+        found = {name: np.zeros(len(self.members)) for name in sums_of(self.rule)}
+        for i, (w, g, facts) in enumerate(zip(weights, gradients, known, strict=True)):
+            slots = {name: views[i] for name, views in self._slot_views.items()}
+            terms = rule.terms(g, {**slots, **columns, **facts}, w, step)
+            for name, total in found.items():
+                total += terms[name].reshape(len(total), -1).sum(dim=1, dtype=torch.float64).cpu().numpy()
+        return found
 
     def _rule(self, time: float) -> Rule:
         return filled(self.rule, {name: Column(numbers) for name, numbers in self.at(time).items()})
@@ -157,12 +189,11 @@ class Group:
         ]
 
 
-def _stacked(lanes: Sequence[Lane]) -> dict[str, Tensor]:
-    """The slots of all lanes, [K, P] each; those of a lane that has none yet are made here, one lane at a time."""
-    like, count = lanes[0].weights, len(lanes)
-    stacked = {slot: like.new_empty(count, *like.shape) for slot in slots_of(rule_of(lanes[0]))}
+def _stacked(lanes: Sequence[Lane], model: Model, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """The slots of all lanes, [K, size] each; those of a lane that has none yet are made here, one lane at a time."""
+    stacked = {slot: lanes[0].weights.new_empty(len(lanes), size) for slot, size in sizes.items()}
     for row, lane in enumerate(lanes):
-        for slot, value in (lane.slots or rule_of(lane).init(lane.weights)).items():
+        for slot, value in (lane.slots or model.slots(rule_of(lane), lane.weights)).items():
             stacked[slot][row] = value
     return stacked
 

@@ -165,6 +165,7 @@ class RuleOptimizer(Optimizer, ABC):
         gradients: list[Tensor] = []
         for each in found:
             g = cast(Tensor, each.p.grad)
+            eager.check_whole(each.made.rule, each.p)
             if g.layout is not torch.strided:
                 eager.check_sparse(each.made.rule)
             gradients.append(-g if self.param_groups[each.which].get("maximize") else g)

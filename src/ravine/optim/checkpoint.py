@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ravine.engines.eager import as_real, kinds
+from ravine.engines.eager import as_real, init_state
 from ravine.errors import UserError
 from ravine.optim.groups import Group, kept_type, label
 from ravine.rules.rule import Rule, name_of, scalars_of, slots_of
@@ -53,7 +53,8 @@ def _saved(optimizer: RuleOptimizer, state: State, named: Mapping[str, str], p: 
 
 def _copy(slot: Tensor, p: Tensor) -> Tensor:
     copy = slot.detach().clone()
-    return torch.view_as_complex(copy.contiguous()) if p.is_complex() else copy
+    own = p.is_complex() and copy.shape == as_real(p).shape
+    return torch.view_as_complex(copy.contiguous()) if own else copy
 
 
 def unpack(optimizer: RuleOptimizer, saved: Mapping[str, Any]) -> tuple[list[Group], defaultdict[Tensor, State]]:
@@ -127,15 +128,15 @@ def _loaded(
         raise UserError(f"{name} has the state of another rule ({', '.join(sorted(entry))}): this is {name_of(rule)}")
     if lacking:
         return {}
-    home = as_real(p.detach())
-    types = kinds(rule, home, kept)
+    begun = init_state(rule, p, kept)
     state: State = {"step": int(found.get("step", 1 if slots else 0))}
     for slot in slots:
         value = found.get(slot, found.get(named.get(slot, slot)))
-        if not isinstance(value, Tensor) or value.shape != home.shape:
-            shape = list(getattr(value, "shape", ()))
-            raise UserError(f"{name} has shape {list(home.shape)}, its {slot} in the checkpoint {shape}")
-        state[slot] = torch.empty_like(home, dtype=types[slot]).copy_(value)
+        if not isinstance(value, Tensor) or value.shape != begun[slot].shape:
+            home, shape = list(as_real(p).shape), list(getattr(value, "shape", ()))
+            wanted = "" if list(begun[slot].shape) == home else f", not {list(begun[slot].shape)}"
+            raise UserError(f"{name} has shape {home}, its {slot} in the checkpoint {shape}{wanted}")
+        state[slot] = begun[slot].copy_(value)
     for scalar, start in scalars.items():
         state[scalar] = float(found.get(scalar, found.get(named.get(scalar, scalar), start)))
     return state

@@ -13,7 +13,7 @@ from torch import Tensor
 from ravine.optim.groups import Group
 from ravine.optim.made import Made
 from ravine.optim.sweep import PLAIN, Sweep
-from ravine.rules.rule import Rule, needs_of
+from ravine.rules.rule import Rule, needs_of, sums_of
 from ravine.types import State
 
 _gradient, _dtype = attrgetter("grad"), attrgetter("dtype")
@@ -57,7 +57,8 @@ class Plan:
         if not (is_whole and is_plain and all(map(_is_alike, moving, gradients))):
             return None
         apart = len(swept) > 1 and any("global_norm" in needs_of(made.rule) for _, made in found)
-        return None if apart or any(made.ahead for _, made in found) else cls(groups, state, found, swept)
+        summed = any(made.ahead or sums_of(made.rule) for _, made in found)
+        return None if apart or summed else cls(groups, state, found, swept)
 
     def again(
         self,

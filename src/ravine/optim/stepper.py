@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ravine.engines import eager
 from ravine.engines.rounding import Rounding
+from ravine.engines.together import apply_together, fits
 from ravine.errors import UserError
 from ravine.optim.made import Form
 from ravine.optim.sweep import PLAIN, Sweep, local
@@ -59,6 +60,7 @@ class Stepper:
 
         The sweeps that kernels took, each with the numbers of its items.
         """
+        _add_totals(items)
         moment = max((item.t for item in items), default=0)
         launches: dict[Where, list[int]] = {}
         rest: list[Item] = []
@@ -72,11 +74,7 @@ class Stepper:
             else:
                 rest.append(item)
         if rest and self.engine == "kernel":
-            w = rest[0].w
-            raise UserError(
-                f"engine='kernel' cannot step {name_of(rest[0].rule)} on {w.dtype} on {w.device}, layout "
-                f"{rest[0].g.layout}: it serves dense CPU and CUDA tensors of floating point; use engine='auto'"
-            )
+            raise _no_kernel(rest[0])
         if rest and self.engine == "compile" and not self._told:
             what = f"{name_of(rest[0].rule)} on {rest[0].w.dtype} on {rest[0].w.device}, layout {rest[0].g.layout}"
             self._tell(f"engine='compile' cannot step {what}: plain torch steps instead")
@@ -92,10 +90,8 @@ class Stepper:
             except (UserError, ImportError) as error:  # raised where the kernel is made, before anything changes
                 self._do_without(where, error)
                 rest += group
-        for item in rest:
-            how: Any = {"track": item.track, "kept": item.kept, "rounding": Rounding(item.number, moment)}
-            eager.apply(item.rule, item.w, item.g, item.state, item.t, item.facts, **how)
-            item.state["step"] = item.t
+        for alike in _alike(rest):
+            _apply(alike, moment)
         return swept
 
     def norms(self, gradients: Sequence[Tensor]) -> list[float]:
@@ -161,6 +157,56 @@ def kernel_for(engine: Engine, device: str) -> type[KernelStep]:
     from ravine.engines.kernel import KernelStep
 
     return KernelStep
+
+
+def _apply(alike: Sequence[Item], moment: int) -> None:
+    """The step of one item, or of several that step together, by plain torch."""
+    first, roundings = alike[0], [Rounding(item.number, moment) for item in alike]
+    if len(alike) == 1:
+        how: Any = {"track": first.track, "kept": first.kept, "rounding": roundings[0]}
+        eager.apply(first.rule, first.w, first.g, first.state, first.t, first.facts, **how)
+    else:
+        columns = ([x.w for x in alike], [x.g for x in alike], [x.state for x in alike])
+        apply_together(first.rule, *columns, first.t, [x.facts for x in alike], first.kept, roundings)
+    for item in alike:
+        item.state["step"] = item.t
+
+
+def _add_totals(items: Sequence[Item]) -> None:
+    """Put the sums over all tensors that step now, of all groups whose rule needs them, into the facts of each."""
+    parts = [[part for part in chain(item.rule) if part.sums] for item in items]
+    added: dict[tuple[type[Rule], str], list[float]] = {}
+    for item, summed in zip(items, parts, strict=True):
+        if summed:
+            own = eager.totals(item.rule, item.w, item.g, item.state, item.t, item.facts, item.kept)
+            for name, term in own.items():
+                added.setdefault((type(summed[0]), name), []).append(term)
+    for item, summed in zip(items, parts, strict=True):
+        for part in summed:
+            item.facts = {**item.facts, **{name: math.fsum(added[type(part), name]) for name in part.sums}}
+
+
+def _alike(items: Sequence[Item]) -> list[list[Item]]:
+    """The items that had better step together, and each of the others by itself."""
+    found: dict[Any, list[Item]] = {}
+    for number, item in enumerate(items):
+        real = item.g.layout is torch.strided and not item.w.is_complex()
+        plain = type(item.w) in PLAIN and type(item.g) in PLAIN and not item.track
+        key: Any = number
+        if real and plain and fits(item.rule, item.w):
+            key = (id(item.rule), item.t, item.w.shape, item.w.dtype, item.w.device, item.kept)
+        found.setdefault(key, []).append(item)
+    return list(found.values())
+
+
+def _no_kernel(item: Item) -> UserError:
+    w, name = item.w, name_of(item.rule)
+    if any(part.scope == "tensor" for part in chain(item.rule)):
+        return UserError(f"engine='kernel' cannot step {name}, which sees whole tensors: use engine='auto'")
+    return UserError(
+        f"engine='kernel' cannot step {name} on {w.dtype} on {w.device}, layout {item.g.layout}: "
+        "it serves dense CPU and CUDA tensors of floating point; use engine='auto'"
+    )
 
 
 def _suits(item: Item) -> bool:

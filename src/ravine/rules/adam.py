@@ -44,6 +44,7 @@ class Adam(Moments):
     """
 
     differs = "both moments bias-corrected, epsilon outside the root (Kingma & Ba, torch)"
+    when = "When you cannot tune, or gradients differ much in scale from layer to layer: it works near its defaults."
     contender = True
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
@@ -168,6 +169,7 @@ class AdamW(_Decaying):
     """
 
     differs = "the decay is multiplied by the learning rate (torch)"
+    when = "The default for transformers, and for any net that wants Adam and weight decay at once."
     contender = True
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
@@ -215,6 +217,7 @@ class Adamax(_Infinity):
     """
 
     differs = "epsilon added to the gradient's size inside the maximum (torch)"
+    when = "When rare large gradients upset Adam: one of them lowers the step for long, and none exceeds the rate."
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         m = mix(s["m"], g, self.beta1)
@@ -255,6 +258,7 @@ class NAdam(Moments):
 
     family = "nadam"
     differs = "momentum warmed up by momentum_decay (Dozat's algorithm, torch)"
+    when = "Wherever Adam works, as a drop-in that often gets there in fewer steps; its rate is twice Adam's."
     contender = True
     scalars: ClassVar[dict[str, float]] = {"q": 1.0}
     lr: Scalar = step_size(2e-3, "2e-5 2e-1")

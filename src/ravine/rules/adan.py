@@ -42,6 +42,7 @@ class Adan(_Differences):
     """
 
     differs = "the means start at the first gradient and are not corrected (the paper)"
+    when = "For long trainings of vision and language nets when two more numbers a parameter fit in memory."
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         d = where(t > 1, g - s["p"], 0 * g)

@@ -26,5 +26,5 @@ class GradientNoise(Combinator):
     )
     fading: Scalar = hyper(0.55, "[0, inf)", "power of time by which the variance falls", symbol=r"\gamma_n")
 
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(g + sqrt(self.noise_variance / t**self.fading) * s["noise"], s, w, t)
+    def gradient(self, g: Array, s: State, w: Array, t: Scalar) -> Array:
+        return g + sqrt(self.noise_variance / t**self.fading) * s["noise"]

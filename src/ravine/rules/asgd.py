@@ -40,6 +40,7 @@ class ASGD(_Averaged):
 
     family = "asgd"
     differs = "the mean begins at step t0, the rate falls as (1 + lambda lr t)^-alpha (torch)"
+    when = "For convex problems and last layers, where the mean of many points beats the last one; the rate is small."
     scalars: ClassVar[dict[str, float]] = {"eta": 0.0, "mu": 1.0}
     lr: Scalar = rate(1e-2, "1e-4 1e0")
     lambd: Scalar = hyper(1e-4, "[0, inf)", "decay of the weights and of the rate", unit="g per w", symbol=r"\lambda")

@@ -40,6 +40,7 @@ class Yogi(_Additive):
     """
 
     differs = "no bias correction, epsilon outside the root (the paper)"
+    when = "Where Adam forgets rare gradients too fast: its second moment changes only slowly."
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         m, v = self.moments(g, s)
@@ -77,6 +78,7 @@ class AdaBelief(Moments):
 
     family = "adabelief"
     differs = "epsilon stays in the second moment and is added to its root too (the paper and its authors' code)"
+    when = "Where Adam works but overshoots on noise-free stretches: it steps far where the gradient is as expected."
     eps: Scalar = epsilon(1e-8, "g, and g^2 inside")
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
@@ -114,6 +116,7 @@ class ADOPT(_Lagged):
     """
 
     differs = "the scaled gradient enters whole (the paper's algorithm 1)"
+    when = "When Adam's second memory must not matter for convergence: it allows any beta2, small ones too."
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         d, v = self.scaled(g, s, t)

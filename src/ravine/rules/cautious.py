@@ -26,7 +26,7 @@ class Cautious(Combinator):
     xi: Scalar = hyper(1.0, "(0, inf)", "added to the number of moving entries", unit="entries", symbol=r"\xi")
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        u, new = self.rule.update(g, s, w, t)
-        moves = u * g < 0
-        factor = entries(u, self.xi) / (count(moves, u, self.xi) + self.xi)
-        return where(moves, u, 0 * u) * factor, new
+        h, new = self.rule.update(g, s, w, t)
+        moves = h * g < 0
+        factor = entries(h, self.xi) / (count(moves, h, self.xi) + self.xi)
+        return where(moves, h, 0 * h) * factor, new

@@ -22,6 +22,6 @@ class Centralized(Combinator):
     scope = "row"
     rule: Rule
 
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
+    def gradient(self, g: Array, s: State, w: Array, t: Scalar) -> Array:
         like = next(iter(values(self.rule).values()), None)
-        return self.rule.update(g - row_mean(g, like), s, w, t)
+        return g - row_mean(g, like)

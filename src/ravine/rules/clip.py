@@ -27,8 +27,8 @@ class ClipValue(Combinator):
     rule: Rule
     clip: Scalar = _limit("largest entry of the gradient")
 
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(minimum(maximum(g, -self.clip), self.clip), s, w, t)
+    def gradient(self, g: Array, s: State, w: Array, t: Scalar) -> Array:
+        return minimum(maximum(g, -self.clip), self.clip)
 
 
 @final
@@ -43,8 +43,8 @@ class ClipNorm(Combinator):
     needs = frozenset({"norm"})
     clip: Scalar = _limit("largest norm of one tensor's gradient")
 
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(minimum(self.clip / (s["norm"] + TINY), 1.0) * g, s, w, t)
+    def gradient(self, g: Array, s: State, w: Array, t: Scalar) -> Array:
+        return minimum(self.clip / (s["norm"] + TINY), 1.0) * g
 
 
 @final
@@ -59,5 +59,5 @@ class ClipGlobalNorm(Combinator):
     needs = frozenset({"global_norm"})
     clip: Scalar = _limit("largest norm of the whole gradient")
 
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(minimum(self.clip / (s["global_norm"] + TINY), 1.0) * g, s, w, t)
+    def gradient(self, g: Array, s: State, w: Array, t: Scalar) -> Array:
+        return minimum(self.clip / (s["global_norm"] + TINY), 1.0) * g

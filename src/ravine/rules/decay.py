@@ -26,8 +26,8 @@ class CoupledDecay(Combinator):
     rule: Rule
     weight_decay: Scalar = _decay("g per unit of w")
 
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(g + self.weight_decay * self.ahead(s, w), s, w, t)
+    def gradient(self, g: Array, s: State, w: Array, t: Scalar) -> Array:
+        return g + self.weight_decay * self.ahead(s, w)
 
 
 @final
@@ -41,8 +41,8 @@ class CoupledDecayFull(Combinator):
     rule: Rule
     weight_decay: Scalar = _decay("g per unit of w")
 
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(g + 2 * self.weight_decay * self.ahead(s, w), s, w, t)
+    def gradient(self, g: Array, s: State, w: Array, t: Scalar) -> Array:
+        return g + 2 * self.weight_decay * self.ahead(s, w)
 
 
 @final

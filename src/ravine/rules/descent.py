@@ -30,6 +30,7 @@ class SGD(Rule):
 
     family = "sgd"
     differs = "one form only"
+    when = "As a baseline, and where memory is short: it keeps nothing. It wants a tuned rate and well-scaled inputs."
     lr: Scalar = rate(1e-1, "1e-3 1e1")
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
@@ -59,6 +60,7 @@ class Momentum(_Heavy):
     """
 
     differs = "learning rate outside the sum (torch); a new rate acts at once on the whole step"
+    when = "The first to tune for image models with batch norm: hard to beat with a tuned rate and a decaying schedule."
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         m = self.momentum * s["m"] + g
@@ -158,6 +160,7 @@ class Nesterov(_Heavy):
 
     family = "nesterov"
     differs = "learning rate outside, kept at the looked-ahead point (torch)"
+    when = "Wherever momentum works: it costs the same, allows a slightly higher rate and is rarely worse."
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         m = self.momentum * s["m"] + g

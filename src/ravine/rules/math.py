@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 
 from ravine.types import Array, Scalar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def opaque(tex: str) -> Callable[[F], F]:
+    """Mark a function that a trace does not look into; ``tex`` is how it is typeset, with #1 for its first argument."""
+
+    def mark(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any) -> Any:
+            symbol = next((x for x in args if hasattr(x, "opaque")), None)
+            return function(*args) if symbol is None else symbol.opaque(tex, function, *args)
+
+        return cast(F, call)
+
+    return mark
 
 
 def sqrt(x: Array) -> Array:
@@ -64,6 +83,11 @@ def debias(mean: Array, beta: Scalar, t: Scalar) -> Array:
     return mean / (1 - beta**t)
 
 
+def pulled(u: Array, rate: Scalar, w: Array) -> Array:
+    """An update with a pull of the weights towards zero; where the rate is the number 0, w is not even read."""
+    return u if isinstance(rate, int | float) and rate == 0 else u - rate * w
+
+
 def row_norm(x: Array, like: Scalar) -> Array:
     """The Euclidean norm of each row x[i], which broadcasts against x; 0 where x has no rows.
 
@@ -73,7 +97,7 @@ def row_norm(x: Array, like: Scalar) -> Array:
         return 0.0
     if hasattr(x, "host"):
         return x.row_norm()
-    first = 2 if hasattr(like, "numbers") else 1
+    first = 1 + axes(like)
     if x.dim() <= first:
         return x.new_zeros([1] * x.dim())
     return torch.linalg.vector_norm(x, dim=tuple(range(first, x.dim())), keepdim=True)
@@ -85,12 +109,13 @@ def row_mean(x: Array, like: Scalar) -> Array:
         return 0.0
     if hasattr(x, "host"):
         return x.row_mean()
-    first = 2 if hasattr(like, "numbers") else 1
+    first = 1 + axes(like)
     if x.dim() <= first or not x.numel():
         return x.new_zeros([1] * x.dim())
     return x.mean(dim=tuple(range(first, x.dim())), keepdim=True)
 
 
+@opaque(r"\operatorname{entries}(#1)")
 def entries(x: Array, like: Scalar) -> int:
     """How many entries a whole tensor has; of one lane where ``like`` is a column of lanes."""
     if isinstance(x, int | float):
@@ -98,6 +123,7 @@ def entries(x: Array, like: Scalar) -> int:
     return x.numel() // (len(x) if hasattr(like, "numbers") else 1)
 
 
+@opaque(r"\operatorname{count}(#1)")
 def count(condition: Array, x: Array, like: Scalar) -> Array:
     """How many entries of a whole tensor x meet a condition, in x's type; lane by lane where ``like`` is a column."""
     if isinstance(condition, bool):
@@ -105,3 +131,22 @@ def count(condition: Array, x: Array, like: Scalar) -> Array:
     if hasattr(like, "numbers"):
         return condition.reshape(len(x), -1).sum(1, dtype=x.dtype).view(-1, *[1] * (x.dim() - 1))
     return condition.sum(dtype=x.dtype)
+
+
+def axes(like: Scalar) -> int:
+    """How many axes stand before the parameter's own: 1 where ``like`` is a column of K lanes, else 0."""
+    return 1 if hasattr(like, "numbers") else 0
+
+
+@opaque(r"\lVert #1 \rVert")
+def tensor_norm(x: Array, like: Scalar) -> Array:
+    """The Euclidean norm of a whole tensor, which broadcasts against x; of each lane's where ``like`` is a column.
+
+    ``like`` is any hyperparameter: where it is a column of K lanes, x is [K, ...] and the norms are [K, 1, ...].
+    """
+    if isinstance(x, int | float):
+        return abs(x)
+    first = axes(like)
+    if x.dim() == first:
+        return abs(x)
+    return torch.linalg.vector_norm(x, dim=tuple(range(first, x.dim())), keepdim=True)

@@ -26,6 +26,7 @@ class QHM(Rule):
 
     family = "qhm"
     differs = "one form only"
+    when = "When momentum is worth tuning: it blends the plain gradient with the mean and costs no more."
     contender = False
     slots: ClassVar[tuple[str, ...]] = ("m",)
     lr: Scalar = rate(1e-1, "1e-3 1e1")
@@ -50,6 +51,7 @@ class QHAdam(Moments):
 
     family = "qhadam"
     differs = "both moments bias-corrected, epsilon outside the root (the paper and its authors' code)"
+    when = "When Adam's momentum is worth tuning: two more numbers blend the plain gradient in."
     beta1: Scalar = hyper(0.995, "[0, 1)", "memory of the mean gradient", symbol=r"\beta_1", search="log1m 0.5 0.999")
     nu1: Scalar = hyper(0.7, "[0, 1]", "share of the mean in the step", symbol=r"\nu_1", search="linear 0.3 1")
     nu2: Scalar = hyper(1.0, "[0, 1]", "share of the mean square below it", symbol=r"\nu_2", search="linear 0.3 1")
@@ -75,6 +77,7 @@ class AdEMAMix(Moments):
 
     family = "ademamix"
     differs = "one form only; warmup 0 leaves out the growth of alpha and beta3"
+    when = "For long runs on much data, where gradients from thousands of steps ago still say something."
     slots: ClassVar[tuple[str, ...]] = ("m", "v", "l")
     beta1: Scalar = hyper(0.9, "(0, 1)", "memory of the mean gradient", symbol=r"\beta_1", search="log1m 0.5 0.99")
     beta3: Scalar = hyper(0.9999, "(0, 1)", "memory of the slow mean", symbol=r"\beta_3", search="log1m 0.999 0.99999")

@@ -27,6 +27,7 @@ class RAdam(Moments):
 
     family = "radam"
     differs = "rectified from a memory of 5 steps on, epsilon outside the root before correction (torch)"
+    when = "When Adam needs a warm-up to survive its first steps and you would rather not tune one."
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         m, v = self.moments(g, s)

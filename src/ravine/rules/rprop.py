@@ -44,6 +44,7 @@ class Rprop(_Resilient):
     """
 
     differs = "a weight whose gradient turns rests for a step (iRprop-, torch)"
+    when = "For full batches only, where the sign of a gradient is reliable: then it needs hardly any tuning."
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         turn = g * s["p"]

@@ -66,18 +66,27 @@ class Rule(Declared, ABC):
     Subclasses are final. Two forms with one family are dialects; the one with an empty dialect is the family's own.
     """
 
-    slots: ClassVar[tuple[str, ...]] = ()  # state with the shape of the weights; starts at zero unless `init` says
+    when: ClassVar[str] = ""  # of a family's own form: when to use it, in one honest sentence
+    slots: ClassVar[tuple[str, ...]] = ()  # state with the shape of the weights and zero at first, unless `init` says
     scalars: ClassVar[Mapping[str, float]] = {}  # state of one number a run, and what it starts at
     needs: ClassVar[frozenset[Need]] = frozenset()  # facts beyond the gradient; the engine puts them into s
+    sums: ClassVar[tuple[str, ...]] = ()  # sums over all of a run's tensors, of what `terms` gives; also put into s
     scope: ClassVar[Scope] = "entry"
+    grows: ClassVar[bool] = False  # its rate grows without end on a slope without end
+    magnifies: ClassVar[float] = 1.0  # how many times more than others it makes of what is rounded
+    companion: ClassVar[str] = ""  # what steps the tensors that this rule is not for, in one clause
 
     @abstractmethod
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         """The update u (same shape and units as w) and the new state."""
 
     def init(self, w: Array) -> State:
-        """The slots before the first step."""
+        """The slots before the first step, of whatever shapes the rule keeps for a parameter of that shape."""
         return {slot: w.new_zeros(w.shape) for slot in slots_of(self)}
+
+    def terms(self, g: Array, s: State, w: Array, t: Scalar) -> State:
+        """What is summed over all entries of all tensors before the update, by the names in ``sums``; each like w."""
+        return {}
 
     def ahead(self, s: State, w: Array) -> Array:
         """Where the gradient is taken, for a rule that needs "gradient_ahead"."""
@@ -100,6 +109,17 @@ class Combinator(Rule):
 
     changes: ClassVar[Change] = "gradient"
     rule: Rule
+
+    def gradient(self, g: Array, s: State, w: Array, t: Scalar) -> Array:
+        """The gradient that the rule inside sees."""
+        return g
+
+    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
+        return self.rule.update(self.gradient(g, s, w, t), s, w, t)
+
+    def terms(self, g: Array, s: State, w: Array, t: Scalar) -> State:
+        """The terms of the rule inside, of the gradient that it sees."""
+        return self.rule.terms(self.gradient(g, s, w, t), s, w, t)
 
     def init(self, w: Array) -> State:
         """The slots of the rule inside."""
@@ -141,6 +161,11 @@ def reads_elsewhere(rule: Rule) -> bool:
     """Whether the model is evaluated elsewhere than at the weights."""
     *_, equation = chain(rule)
     return type(equation).readout is not Rule.readout
+
+
+def sums_of(rule: Rule) -> tuple[str, ...]:
+    """Every sum over all tensors that the engine must supply."""
+    return tuple(name for part in chain(rule) for name in part.sums)
 
 
 def _parts(rule: Declared) -> list[Declared]:

@@ -49,6 +49,7 @@ class Adagrad(_Accumulated):
     """
 
     differs = "epsilon outside the root (torch)"
+    when = "For sparse or rare features in problems close to convex; in long runs its steps shrink until they stop."
     eps: Scalar = epsilon(1e-10)
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
@@ -98,6 +99,7 @@ class RMSprop(_Squares):
     """
 
     differs = "epsilon outside the root (torch, lecture S1)"
+    when = "For recurrent nets and reinforcement learning, where the target moves; elsewhere Adam is the safer choice."
     contender = True
     eps: Scalar = epsilon(1e-8)
 
@@ -295,6 +297,7 @@ class Adadelta(Rule):
 
     family = "adadelta"
     differs = "epsilon inside both roots (Zeiler, torch)"
+    when = "When no rate can be tuned and slow progress is acceptable: it starts with tiny steps and needs no rate."
     contender = False
     slots = ("v", "x")
     lr: Scalar = step_size(1.0, "1e-2 1e2")

@@ -54,6 +54,7 @@ class ScheduleFreeSGD(_Interpolated):
 
     family = "schedule-free-sgd"
     differs = "iterates weighted by their squared rate (the paper)"
+    when = "When you train with SGD and do not know for how long: it needs no decay of the rate."
 
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         return self.interpolated(g, s, w)
@@ -73,6 +74,7 @@ class ScheduleFreeAdamW(_Interpolated):
 
     family = "schedule-free-adamw"
     differs = "v bias-corrected, decay at y, iterates weighted by their squared rate (the paper)"
+    when = "When the length of training is not known in advance: it needs no decay of the rate, only a warm-up."
     slots: ClassVar[tuple[str, ...]] = ("z", "v")
     lr: Scalar = step_size(2.5e-3, "2.5e-5 2.5e-1")
     beta2: Scalar = hyper(0.999, "[0, 1)", "memory of the mean square", symbol=r"\beta_2", search="log1m 0.9 0.9999")

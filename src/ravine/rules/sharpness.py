@@ -30,9 +30,6 @@ class Ascent(Combinator, ABC):
     def climbed(self, first: Array, w: Array) -> Array:
         """The first gradient in the geometry in which the step uphill has the length rho."""
 
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        return self.rule.update(g, s, w, t)
-
 
 @final
 @dataclass(frozen=True)
@@ -55,20 +52,20 @@ class SAM(Ascent):
 @final
 @dataclass(frozen=True)
 class ASAM(Ascent):
-    """The gradient at w + rho T^2 g / |T g| with T = |w| + eta, so that rescaling a layer changes nothing.
+    """The gradient at w + rho T^2 g / |T g| with T = |w| + floor, so that rescaling a layer changes nothing.
 
     Reference: Kwon et al. 2021, arXiv:2102.11600, algorithm 1, with its elementwise T.
     """
 
     rule: Rule
     rho: Scalar = _radius(0.5, "1", "5e-2 5e0")
-    eta: Scalar = hyper(1e-2, "[0, inf)", "keeps weights of zero in play", unit="w", symbol=r"\eta_a")
+    floor: Scalar = hyper(1e-2, "[0, inf)", "keeps weights of zero in play", unit="w", symbol=r"\eta_a")
 
     def climbed(self, first: Array, w: Array) -> Array:
-        return (absolute(w) + self.eta) * first
+        return (absolute(w) + self.floor) * first
 
     def ahead(self, s: State, w: Array) -> Array:
-        scale = absolute(w) + self.eta
+        scale = absolute(w) + self.floor
         step = self.rho / (s["first_norm"] + TINY) * (scale * self.climbed(s["first_gradient"], w))
         return self.rule.ahead(s, w) + step
 

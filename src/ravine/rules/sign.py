@@ -23,6 +23,7 @@ class SignSGD(Rule):
 
     family = "signsgd"
     differs = "one form only"
+    when = "For compressed communication and as a study of Adam: only the gradient's sign is used."
     contender = False
     lr: Scalar = step_size(1e-3, "1e-5 1e-1")
 
@@ -42,6 +43,7 @@ class Signum(Rule):
 
     family = "signum"
     differs = "one form only"
+    when = "Where signSGD is used and gradients are noisy: the sign is taken of their mean."
     contender = False
     slots: ClassVar[tuple[str, ...]] = ("m",)
     lr: Scalar = step_size(1e-3, "1e-5 1e-1")
@@ -64,6 +66,7 @@ class Lion(Rule):
 
     family = "lion"
     differs = "one form only"
+    when = "When memory counts and batches are large: half of Adam's state; use a rate 3 to 10 times lower, more decay."
     slots: ClassVar[tuple[str, ...]] = ("m",)
     contender = False
     lr: Scalar = step_size(1e-4, "1e-6 1e-2")

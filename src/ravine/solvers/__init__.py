@@ -6,7 +6,7 @@ closures here, and contenders of a race.
 
 from __future__ import annotations
 
-from ravine.solvers.derivatives import Forecast, GradientCheck, check_gradient, forecast
+from ravine.solvers.derivatives import Forecast, forecast
 from ravine.solvers.kfac import KFAC
 from ravine.solvers.linear import LinearResult, largest_eigenvalue, linear_cg
 from ravine.solvers.method import catalogue
@@ -34,7 +34,6 @@ __all__ = [
     "Counts",
     "Forecast",
     "GaussNewton",
-    "GradientCheck",
     "GradientDescent",
     "LevenbergMarquardt",
     "LinearResult",
@@ -45,7 +44,6 @@ __all__ = [
     "SolverOptimizer",
     "Whitening",
     "catalogue",
-    "check_gradient",
     "forecast",
     "largest_eigenvalue",
     "linear_cg",

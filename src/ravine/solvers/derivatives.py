@@ -1,52 +1,16 @@
-"""Is the gradient right, and how far does the quadratic model hold?"""
+"""How far does the quadratic model hold?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ravine.solvers.minimize import of_function
 from ravine.solvers.objective import check_finite
 from ravine.solvers.search import dot
 from ravine.solvers.tree import Tree, flatten, leaves, one_kind
-
-
-@dataclass(frozen=True)
-class GradientCheck:
-    """The relative error |numerical - analytic| / (|numerical| + |analytic|), and what each side cost."""
-
-    error: float
-    numerical: Tensor  # [d]
-    analytic: Tensor  # [d]
-    evaluations: int  # of the function alone, two a parameter; the analytic side takes one gradient
-
-
-def check_gradient(f: Callable[[Tree], Tensor], x0: Tree, step: float | None = None) -> GradientCheck:
-    """Compare autograd's gradient with central differences, coordinate by coordinate.
-
-    ``step`` is relative to each coordinate's size (or 1, if larger); by default the cube root of the dtype's precision,
-    which balances rounding and curvature: use float64.
-    """
-    parts = leaves(x0)
-    one_kind(parts, "check_gradient")
-    objective = of_function(f, x0, "itself")
-    at = objective.point(flatten(parts))
-    check_finite("check_gradient", at)
-    relative = torch.finfo(at.x.dtype).eps ** (1 / 3) if step is None else step
-    numerical = torch.empty_like(at.x)
-    for i in range(len(at.x)):
-        above, below = at.x.clone(), at.x.clone()
-        width = relative * max(1.0, abs(float(at.x[i])))
-        above[i] += width
-        below[i] -= width
-        numerical[i] = (objective.value(above) - objective.value(below)) / float(above[i] - below[i])
-    norm = torch.linalg.vector_norm
-    total = float(norm(numerical) + norm(at.gradient))
-    error = float(norm(numerical - at.gradient)) / total if total else 0.0
-    return GradientCheck(error, numerical, at.gradient, objective.counts.functions)
 
 
 @dataclass(frozen=True)
