@@ -133,6 +133,20 @@ def test_ties_places_and_divergences_are_told() -> None:
     assert rows[0].rate == "0.1 → 1\\*"
 
 
+def test_the_page_says_what_is_missing_and_judges_by_what_every_rule_ran_on() -> None:
+    facts = {"what": "", "understood": ["rows"], "model": "mlp", "parameters": 7, "samples": [3, 2, 1], "epochs": 1}
+    facts |= {"batch": 1, "steps": 3, "metric": "accuracy", "seeds": [1, 2, 3]}
+    cells = {"whole": {"sgd": cell(1.0), "adam": cell(float("nan"))}, "part": {"adam": cell(2.0)}, "none": {}}
+    protocol = {"trials": 1, "seeds": 3, "seed": 0, "length": 1.0, "schedule": "cosine"}
+    data = {"protocol": protocol, "problems": dict.fromkeys(cells, facts), "cells": cells, "sessions": []}
+    text = page(data)
+    assert "## whole together" in text and "| diverged (3 of 3) | - |" in text
+    assert "- part, for want of time; the same command goes on here: sgd." in text and "here: adam, sgd." in text
+    cells["part"]["sgd"] = {"refused": "no layer fits"}
+    assert "- sgd on part: no layer fits" in page(data) and "## All problems together" in page(data)
+    assert "7 parameters" in page({**data, "cells": {}})
+
+
 def test_the_page_in_the_docs_is_that_of_its_file() -> None:
     data = json.loads((DOCS / "data" / "compare.json").read_text())
     assert (DOCS / "comparison.md").read_text() == page(data)

@@ -22,9 +22,8 @@ def page(data: Data) -> str:
     if tables:
         parts += [_found(tables), _summary(tables)]
     parts += [_problem(name, data["problems"][name], rows) for name, rows in tables.items()]
-    refused = [f"- {name}, {one.rule}: {one.refused}" for name, rows in tables.items() for one in rows if one.refused]
-    if refused:
-        parts.append("## Not run\n" + "\n".join(refused))
+    if left := _left(data, tables):
+        parts.append("## Not run\n" + "\n".join(left))
     return "\n\n".join([*parts, _limits(data)]) + "\n"
 
 
@@ -47,6 +46,17 @@ def _head(data: Data, tables: dict[str, list[Row]]) -> str:
         "Sessions (load: at the end): " + "; ".join(_session(session) for session in sessions) + ".",
     ]
     return "\n\n".join(lines)
+
+
+def _left(data: Data, tables: dict[str, list[Row]]) -> list[str]:
+    """What the page lacks: rules that could not run, and cells that the next call of the command will run."""
+    found = [f"- {one.rule} on {name}: {one.refused}" for name, rows in tables.items() for one in rows if one.refused]
+    every = sorted({one.rule for rows in tables.values() for one in rows})
+    for name in data["problems"]:
+        missing = [rule for rule in every if rule not in data["cells"].get(name, {})]
+        if missing:
+            found.append(f"- {name}, for want of time; the same command goes on here: {', '.join(missing)}.")
+    return found
 
 
 def _session(one: Data) -> str:
@@ -88,11 +98,13 @@ def _found(tables: dict[str, list[Row]]) -> str:
 
 
 def _summary(tables: dict[str, list[Row]]) -> str:
+    every = {one.rule for rows in tables.values() for one in rows}
+    whole = {name: rows for name, rows in tables.items() if len(rows) == len(every)} or tables
     own: dict[str, list[tuple[Row, list[Row]]]] = {}
-    for rows in tables.values():
+    for rows in whole.values():
         for one in rows:
             own.setdefault(one.rule, []).append((one, rows))
-    lines = [(_mean_place(found, "tuned"), _summed(rule, found, len(tables))) for rule, found in own.items()]
+    lines = [(_mean_place(found, "tuned"), _summed(rule, found, len(whole))) for rule, found in own.items()]
     head = (
         "rule",
         "place, tuned",
@@ -105,12 +117,13 @@ def _summary(tables: dict[str, list[Row]]) -> str:
     )
     body = [line for _, line in sorted(lines, key=lambda one: (one[0], one[1]))]
     return (
-        "## All problems together\n"
+        f"## {'All problems' if len(whole) == len(tables) else ', '.join(whole)} together\n"
         "Mean place among all rules, and the loss over the lowest one of the same column (geometric mean), each over "
-        "the problems where no seed diverged. *With the best*: problems where the tuned rule is first or not told "
-        "apart from it. *Diverged*: runs, those of the tuning included. *Step*: CPU time of a training step in units "
-        "of SGD's, one run on one thread, geometric mean of medians. A mean of places hides by how much, which the "
-        "second number tells, and on what, which the tables below tell; it also depends on who else takes part.\n\n"
+        "those of these problems where no seed diverged. *With the best*: problems where the tuned rule is first or "
+        "not told apart from it. *Diverged*: runs, those of the tuning included. *Step*: CPU time of a training step "
+        "in units of SGD's, one run on one thread, geometric mean of medians. A mean of places hides by how much, "
+        "which the second number tells, and on what, which the tables below tell; it also depends on who else takes "
+        "part.\n\n"
         f"{_table([head, *body], 'lrrrrrrr')}"
     )
 
