@@ -190,7 +190,7 @@ def test_a_nan_neighbour_changes_nothing_to_the_bit(where: str) -> None:
     if where == "weights":
         spoilt.weights = torch.full_like(spoilt.weights, torch.nan)
     else:
-        begun = rule_of(spoilt).init(spoilt.weights)
+        begun = model.slots(rule_of(spoilt), spoilt.weights)
         spoilt.slots = {name: torch.full_like(slot, torch.nan) for name, slot in begun.items()}
     hurt = go(together(model, lanes), part).export()
     assert bool(torch.isnan(hurt[2].weights).any())

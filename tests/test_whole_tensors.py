@@ -159,3 +159,22 @@ def test_a_slot_of_another_shape_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="parameter 'w' has shape"):
         second.load_state_dict(first.state_dict())
     assert Muon.companion.startswith("vectors")
+
+
+@pytest.mark.parametrize("name", ["adafactor", "muon", "shampoo", "soap", "prodigy", "dog"])
+def test_slots_of_any_shape_may_be_kept_in_bfloat16_but_not_the_start(name: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    start = [p.detach().clone() for p in model.parameters()]
+    optimizer = ravine.optim.of(name)(model.parameters(), state_dtype=torch.bfloat16)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.ones(1, 4)).square().sum().backward()
+        optimizer.step()
+    for p, begun in zip(model.parameters(), start, strict=True):
+        state = optimizer.state[p]
+        assert bool(torch.isfinite(p).all()) and not torch.equal(p, begun)
+        if "p" in state:
+            assert torch.equal(state["p"], begun)
+        slots = {slot: x.dtype for slot, x in state.items() if isinstance(x, torch.Tensor) and slot != "p"}
+        assert set(slots.values()) <= {torch.bfloat16}, slots

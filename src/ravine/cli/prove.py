@@ -18,8 +18,8 @@ def prove(
     """Show that each lane of a race is the same run alone, written in plain PyTorch.
 
     Every rule runs in one program with all the others, with dropout, batch normalisation and a neighbour that is NaN;
-    then alone. The parameters may differ by rounding only: 1e-10 in float64, 1e-5 in float32, relative; a rule that
-    finds coordinates of its own makes more of rounding and declares how much.
+    then alone. The parameters may differ by rounding only: 1e-10 in float64, 1e-5 in float32, relative; where
+    they differ by more, one rounding at the start of the run alone must make as much of it.
     """
     from rich.console import Console
     from rich.progress import track

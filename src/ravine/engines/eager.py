@@ -188,7 +188,7 @@ def _apply_dense(
             state[name] = value
         elif writer is None:
             state[name] = value.clone()
-        elif value is not exact[name]:
+        elif value is not state[name]:
             writer.write(state[name], value)
     if w.dtype == kind:
         w.add_(u)

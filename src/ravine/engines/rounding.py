@@ -28,9 +28,9 @@ class Rounding:
 
 
 def shrinkable(rule: Rule) -> frozenset[str]:
-    """The slots that may be kept in bfloat16: all but those that only watch the weights, whose digits are wanted."""
+    """The slots that may be kept in bfloat16: all but those that watch the weights or are declared exact."""
     parts = [p for p in chain(rule) if not (isinstance(p, Combinator) and p.changes == "nothing")]
-    return frozenset(slot for part in parts for slot in part.slots)
+    return frozenset(slot for part in parts for slot in part.slots if slot not in part.exact)
 
 
 def words(count: int, seed: int, number: int, word: int, device: torch.device) -> Tensor:
@@ -51,7 +51,7 @@ class Writer:
         self._word: Tensor | None = None
 
     def write(self, slot: Tensor, value: Tensor) -> None:
-        """Shapes: both are the weights'."""
+        """Shapes: both are the slot's."""
         if slot.dtype != torch.bfloat16:
             slot.copy_(value)
             return
@@ -65,7 +65,7 @@ class Writer:
         """16 random bits an entry: the lower, then the upper half of a word."""
         word, half = divmod(self._drawn, 2)
         self._drawn += 1
-        if self._word is None or not half:
+        if self._word is None or not half or self._word.numel() != home.numel():
             seed = key("rounding", self._rounding.moment)
             self._word = words(home.numel(), seed, self._rounding.number, word, home.device)
         return self._word >> 16 if half else self._word & 0xFFFF

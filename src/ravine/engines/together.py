@@ -51,7 +51,7 @@ def apply_together(
         for i, (state, rounding) in enumerate(zip(states, roundings, strict=True)):
             writer = Writer(rounding)
             for name in slots:
-                if new[name] is not stacked[name]:
+                if kept or new[name] is not stacked[name]:
                     writer.write(state[name], new[name][i])
             state.update({name: float(new[name].numbers[i]) for name in scalars})
         for each, moved in zip(weights, w + u, strict=True):

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from ravine.engines.column import Column
-from ravine.handbook.walk import sums
 from ravine.rules.rule import Rule, filled, scalars_of, values
 from ravine.types import State
 
@@ -35,7 +34,7 @@ PHASES = (
 def answers(kind: type[Rule]) -> bool:
     """Whether the rule can be asked: one number at a time, with a rate, from gradients alone."""
     rule = kind()
-    alone = rule.scope == "entry" and not sums(kind)
+    alone = rule.scope == "entry" and not kind.sums
     return alone and "lr" in values(rule) and rule.needs <= {"gradient_ahead"}
 
 

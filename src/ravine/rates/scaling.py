@@ -59,5 +59,6 @@ def law_of(rule: str | Rule) -> Law:
     for size in (1.0, 2.0):
         g = torch.full_like(w, size)
         [facts] = eager.facts([inner], [g])
-        steps.append(inner.update(g, {**state, **facts}, w, 1)[0])
+        sums = eager.totals(inner, w, g, state, 1, facts)
+        steps.append(inner.update(g, {**state, **facts, **sums}, w, 1)[0])
     return "linear" if torch.allclose(steps[1], 2 * steps[0], rtol=1e-3) else "sqrt"

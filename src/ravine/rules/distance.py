@@ -36,6 +36,7 @@ class Found(Rule, ABC):
     contender = False
     grows = True
     slots: ClassVar[tuple[str, ...]] = ("p",)
+    exact = ("p",)
 
     def init(self, w: Array) -> State:
         """Zeros, but for the start."""
@@ -47,6 +48,7 @@ class Distance(Moments, ABC):
     """What the forms of Adam that estimate the distance to the solution have in common."""
 
     grows = True
+    exact = ("p",)
     scalars: ClassVar[Mapping[str, float]] = {"d": 0.0, "r": 0.0}
     sums = ("gain", "weight")
     power: ClassVar[int] = 1  # of the distance, as a weight of a gradient

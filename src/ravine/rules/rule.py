@@ -68,6 +68,7 @@ class Rule(Declared, ABC):
 
     when: ClassVar[str] = ""  # of a family's own form: when to use it, in one honest sentence
     slots: ClassVar[tuple[str, ...]] = ()  # state with the shape of the weights and zero at first, unless `init` says
+    exact: ClassVar[tuple[str, ...]] = ()  # slots of which every digit counts, so that none is kept in bfloat16
     scalars: ClassVar[Mapping[str, float]] = {}  # state of one number a run, and what it starts at
     needs: ClassVar[frozenset[Need]] = frozenset()  # facts beyond the gradient; the engine puts them into s
     sums: ClassVar[tuple[str, ...]] = ()  # sums over all of a run's tensors, of what `terms` gives; also put into s
