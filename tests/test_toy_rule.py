@@ -85,6 +85,13 @@ def test_it_runs_in_the_default_race_and_is_in_its_report(folder: Path) -> None:
     assert "cooling" in page
 
 
+def test_the_comparison_of_the_catalogue_finds_it(folder: Path) -> None:
+    code = "from ravine.bench.compare import discovered, main; print('cooling' in discovered(False)); main()"
+    tiny = ("--trials", "1", "--seeds", "2", "--length", "0.05")
+    assert "True" in python(folder, code, "--problems", "wine", "--rules", "cooling", "--json", "cells.json", *tiny)
+    assert "| 1 | cooling |" in (folder.parent / "cells.md").read_text()
+
+
 def test_it_is_an_optimizer_and_a_recipe(folder: Path) -> None:
     code = (
         "import torch, ravine; w = torch.nn.Parameter(torch.ones(2)); w.grad = torch.ones(2); "

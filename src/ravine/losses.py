@@ -56,11 +56,11 @@ def metric_name(problem: Problem) -> str:
 def metric_of(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
     """The metric summed over samples: (prediction [..., n, outputs], target [n, ...]) -> [...].
 
-    Divided by n it is the accuracy for classes; for numbers, one minus it is R^2, the squared error in units of the
-    variance of the standardised target's part.
+    Divided by n it is the accuracy for classes, over all of a sample that has several; for numbers, one minus it is
+    R^2, the squared error in units of the variance of the standardised target's part.
     """
     if problem.task == "classification":
-        return lambda out, y: (out.argmax(-1) == y).sum(-1).double()
+        return lambda out, y: (out.argmax(-1) == y).sum(tuple(range(-y.dim(), 0))).double() / y[:1].numel()
     return lambda out, y: ((out - y) ** 2).sum((-2, -1)).double()
 
 
