@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ravine._version import version as __version__
 
 if TYPE_CHECKING:
+    from ravine import initial as initial
     from ravine import optim, schedules
     from ravine.api import Outcome, Winner, race, train
     from ravine.errors import UserError
@@ -34,6 +35,7 @@ _HOMES = {
     "from_arrays": "ravine.problems",
     "from_dataset": "ravine.problems",
     "hyper": "ravine.rules.rule",
+    "initial": "ravine.initial",
     "load": "ravine.problems",
     "load_recipe": "ravine.recipe",
     "optim": "ravine.optim",

@@ -113,7 +113,7 @@ class Model:
         """Each parameter as a view of weights [..., P], of shape [..., *shape]."""
         lead = weights.shape[:-1]
         return {
-            name: weights[..., a:b].view(*lead, *shape)
+            name: weights[..., a:b].view((*lead, *shape))
             for (name, shape), a, b in zip(self.shapes.items(), self.starts, self.ends, strict=True)
         }
 
