@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from torch import nn
-from torch.nn.modules.conv import (
-    _ConvNd as ConvNd,  # pyright: ignore[reportPrivateUsage]  # no public name of all convolutions
-)
-from torch.nn.modules.conv import (
-    _ConvTransposeNd as ConvTransposeNd,  # pyright: ignore[reportPrivateUsage]
-)
 from torch.nn.parameter import UninitializedParameter
 
 from ravine.errors import UserError
 from ravine.initial.gain import is_nonlinearity
 from ravine.initial.initial import Fans
 
+Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Transposed: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 Layer: TypeAlias = (
-    nn.Linear | nn.Bilinear | ConvNd | nn.Embedding | nn.EmbeddingBag | nn.RNNBase | nn.RNNCellBase
+    nn.Linear | nn.Bilinear | Convolution | Transposed | nn.Embedding | nn.EmbeddingBag | nn.RNNBase | nn.RNNCellBase
     | nn.MultiheadAttention
 )  # fmt: skip
 
@@ -110,4 +106,4 @@ def _fans(layer: Layer, weight: nn.Parameter, blocks: int, after: nn.Module | No
     out, into = weight.shape[0] // blocks * size, weight.shape[1] * size
     if isinstance(layer, nn.Bilinear):
         return Fans(into, weight.shape[0], after)
-    return Fans(out, into, after) if isinstance(layer, ConvTransposeNd) else Fans(into, out, after)
+    return Fans(out, into, after) if isinstance(layer, Transposed) else Fans(into, out, after)

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ravine.errors import UserError
 from ravine.initial.initial import POSITIVE, Fans, Initial
-from ravine.initial.layers import ConvNd, Place
+from ravine.initial.layers import Convolution, Place, Transposed
 from ravine.initial.structured import orthogonal
 from ravine.schedules import setting
 
@@ -39,7 +39,11 @@ class LSUV(Initial):
     @torch.no_grad()
     def fit(self, module: nn.Module, found: Sequence[Place], data: Tensor) -> None:
         """Scale the layers' weights by a pass of ``data`` through the module, which is left in its mode."""
-        weights = {p.layer: p for p in found if p.kind == "weight" and isinstance(p.layer, nn.Linear | ConvNd)}
+        weights = {
+            p.layer: p
+            for p in found
+            if p.kind == "weight" and isinstance(p.layer, nn.Linear | Convolution | Transposed)
+        }
         modes = {each: each.training for each in module.modules()}
         hooks = [layer.register_forward_hook(_Scale(place, self.std)) for layer, place in weights.items()]
         try:
@@ -62,7 +66,7 @@ class _Scale:
             return out
         self.done = True
         bias = layer.bias
-        shape = [-1, *[1] * (out.dim() - 2)] if isinstance(layer, ConvNd) else [-1]
+        shape = [-1, *[1] * (out.dim() - 2)] if isinstance(layer, Convolution | Transposed) else [-1]
         shift = torch.zeros((), dtype=out.dtype, device=out.device) if bias is None else bias.view(shape)
         std = float((out - shift).std(correction=0))
         if not 0 < std < float("inf"):
