@@ -137,10 +137,9 @@ def test_torchs_lstm_is_refused_as_lanes_and_ours_is_not() -> None:
     problem = ravine.from_arrays(part.x.numpy(), part.y.numpy(), name="toy", task="classification")
     for factory, can in ((Own, False), (model_factory("lstm:4", ROW, 3), True)):
         model = Model(factory)
-        told = refused(
-            model, nn.functional.cross_entropy, [model.lane(make("sgd", {}), {}, 0)], problem, Clock(9, 3, 1)
-        )
-        assert (told == "") == can and ("cannot map" in told) != can
+        clock = Clock(len(problem.train), 3, 1)
+        told = refused(model, nn.functional.cross_entropy, [model.lane(make("sgd", {}), {}, 0)], problem, clock)
+        assert (told == "") == can and ("cannot map" in told and "lstm" in told) != can
 
 
 def test_a_recipe_of_parts_trains() -> None:

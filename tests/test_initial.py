@@ -97,7 +97,9 @@ def test_norms_frozen_and_own_parameters_stay_and_are_named() -> None:
     frozen = made.get_parameter("head.weight").requires_grad_(False).clone()
     told = init_(made, "he", seed=0)
     assert told.left == ("mine", "norm.weight", "norm.bias") and "left alone: mine" in str(told)
-    assert torch.equal(made.get_parameter("norm.weight"), torch.ones(8)) and bool((made.mine == 7).all())
+    assert torch.equal(made.get_parameter("norm.weight"), torch.ones(8)) and bool(
+        (made.get_parameter("mine") == 7).all()
+    )
     assert torch.equal(made.get_parameter("head.weight"), frozen)
     assert not made.get_parameter("embed.weight")[0].any()  # the padding's row
 

@@ -202,7 +202,7 @@ def test_n6_a_linear_autoencoder_finds_the_principal_subspace() -> None:
 
     optimizer.step(closure)  # pyright: ignore[reportArgumentType]  # torch's type says float
     principal = torch.linalg.svd(x).Vh[:2].T
-    found = torch.linalg.qr(made.decode[1].weight.detach())[0]  # pyright: ignore[reportArgumentType]
+    found = torch.linalg.qr(made.decode.get_parameter("1.weight").detach())[0]
     cosines = torch.linalg.svdvals(principal.T @ found).clamp(max=1)
     assert float(torch.arccos(cosines).max()) < 1e-3
 

@@ -18,6 +18,8 @@ from ravine.initial.lsuv import LSUV
 from ravine.initial.spec import from_spec
 from ravine.randomness import Seeded, generator
 
+SHOWN = 3  # names of parameters that were left alone, in a sentence
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -38,7 +40,8 @@ class Drawing:
     def __str__(self) -> str:
         counted = Counter(drawn.told for drawn in self.weights)
         many = [f"{told} ({number} weights)" if number > 1 else told for told, number in counted.items()]
-        return "; ".join(many) + (f"; left alone: {', '.join(self.left)}" if self.left else "")
+        few = ", ".join(self.left[:SHOWN]) + (f" and {len(self.left) - SHOWN} more" if len(self.left) > SHOWN else "")
+        return "; ".join(many) + (f"; left alone: {few}" if self.left else "")
 
 
 @torch.no_grad()
