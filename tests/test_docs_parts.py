@@ -47,10 +47,12 @@ def test_its_commands_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     app(command.split()[1:], prog_name="ravine", standalone_mode=False)
     winner = load_recipe(next(tmp_path.glob("race-*/winner.toml")))
     assert (winner.norm, winner.init, winner.activation) == ("group:4", "he", "swish")
-    for words in (["parts"], ["parts", "he"], ["parts", "glorot", "--json"]):
+    for words in (["parts"], ["parts", "he"], ["parts", "glorot", "--json"], ["parts", "--plot", "p.html"]):
         app(words, prog_name="ravine", standalone_mode=False)
     assert (
         "transformer:64x2" in (told := capsys.readouterr().out) and '"name": "xavier"' in told and "1502.01852" in told
     )
     with pytest.raises(ravine.UserError, match="did you mean 'xavier'"):
         app(["parts", "xaver"], prog_name="ravine", standalone_mode=False)
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert page.count('data-figure="data-') == 4 and "lsuv" in page and "softplus" in page

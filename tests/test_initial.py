@@ -249,3 +249,20 @@ def test_a_recipe_with_a_wrong_part_says_so(tmp_path: Path) -> None:
         model_for(Recipe(problem="wine", model="own", norm="batch"), ravine.from_arrays(
             load("wine").train.x.numpy(), load("wine").train.y.numpy(), name="w", model=lambda: nn.Linear(13, 3)
         ))  # fmt: skip
+
+
+def test_spreads_are_those_of_the_outputs_and_leave_the_module_alone() -> None:
+    made = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3), nn.Tanh())
+    init_(made, "he")
+    made.get_parameter("1.bias").data[0] = -100.0  # one channel of four is dead
+    x = torch.randn(20, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    first, last = initial.spreads(made, x)
+    assert made.training and not made.get_buffer("1.num_batches_tracked") and first.dead == 0.25 and last.dead == 0
+    out = made.eval()(x).detach()
+    assert (last.name, last.mean, last.std) == (
+        "5",
+        pytest.approx(float(out.mean())),
+        pytest.approx(float(out.std(correction=0))),
+    )
+    with pytest.raises(UserError, match="has no nonlinearity that is a module"):
+        initial.spreads(nn.Linear(2, 2), x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,9 @@ def parts(
     name: Annotated[
         str | None, typer.Argument(help="an initialiser in full: he, xavier, lsuv", show_default=False)
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="HTML file to write, with pictures of initialisers and activations")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
 ) -> None:
     """List models, activations, norms and initialisers by the words that recipes and options take.
@@ -28,6 +32,7 @@ def parts(
 
       ravine parts
       ravine parts xavier
+      ravine parts --plot parts.html
       ravine race digits --model resnet:16,32 --activation swish --norm group:8 --init he
     """
     from ravine import initial
@@ -49,6 +54,33 @@ def parts(
         _print_one(found)
     else:
         _print_all(found)
+    if plot is not None:
+        written = _plot(plot)
+        if not json:
+            print(f"Pictures: {written}")
+
+
+def _plot(path: Path) -> Path:
+    """Measure every initialiser in a tower of tanh and of ReLU, and every activation on a line; draw both."""
+    import torch
+
+    from ravine.blocks.activations import ACTIVATIONS, Maxout, activation_of
+    from ravine.files import check_folder
+    from ravine.initial import catalogue, through
+    from ravine.report.parts import write
+
+    check_folder(path.parent)
+    names = [name for name in catalogue() if name not in ("zeros", "constant")]  # whose outputs have no deviation
+    names.insert(names.index("normal") + 1, "normal:std=1")
+    stds = {act: {n: [each.std for each in through(n, act)] for n in names} for act in ("tanh", "relu")}
+    z = torch.linspace(-4, 4, 321)
+    curves: dict[str, Any] = {}
+    for word in (word for word, kind in ACTIVATIONS.items() if kind is not Maxout):  # which sees several numbers
+        at = z.clone().requires_grad_()
+        f = activation_of(word)()(at)
+        (slope,) = torch.autograd.grad(f.sum(), at)
+        curves[word] = (z.tolist(), f.tolist(), slope.tolist())
+    return write(stds, curves, path)
 
 
 def _words(kinds: dict[str, type[Initial]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ravine.initial.layers import Place, places
 from ravine.initial.lsuv import LSUV
 from ravine.initial.scaled import He, Lecun, Xavier, XavierMisprint
 from ravine.initial.spec import catalogue, check, from_spec, to_spec
+from ravine.initial.spread import Spread, spreads, through
 from ravine.initial.structured import Orthogonal, Sparse
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Orthogonal",
     "Place",
     "Sparse",
+    "Spread",
     "TruncatedNormal",
     "Uniform",
     "Xavier",
@@ -37,5 +39,7 @@ __all__ = [
     "gain",
     "init_",
     "places",
+    "spreads",
+    "through",
     "to_spec",
 ]
