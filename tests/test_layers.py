@@ -15,7 +15,7 @@ LAYERS = (
     "errors", "types", "_version", "files", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "emit",
     "results", "reading", "problems.problem", "engines", "optim", "entries", "solvers",
-    "problems", "losses", "models", "recipe",
+    "problems", "blocks", "initial", "losses", "models", "recipe",
     "training", "racing", "store", "report",
     "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ravine._version import version as __version__
 
 if TYPE_CHECKING:
-    from ravine import optim, schedules, solvers
+    from ravine import initial, optim, schedules, solvers
     from ravine.api import Outcome, Winner, race, train
     from ravine.errors import UserError
     from ravine.gradients import gradient_check
@@ -37,6 +37,7 @@ _HOMES = {
     "from_dataset": "ravine.problems",
     "gradient_check": "ravine.gradients",
     "hyper": "ravine.rules.rule",
+    "initial": "ravine.initial",
     "load": "ravine.problems",
     "load_recipe": "ravine.recipe",
     "lr_range_test": "ravine.rates",
@@ -62,6 +63,7 @@ __all__ = [
     "from_dataset",
     "gradient_check",
     "hyper",
+    "initial",
     "load",
     "load_recipe",
     "lr_range_test",

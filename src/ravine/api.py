@@ -24,7 +24,7 @@ from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe
 from ravine.results import RaceResult
 from ravine.training import checkpoint
-from ravine.training.train import Training, model_of
+from ravine.training.train import Training, model_for
 from ravine.types import Loss
 from ravine.validation import validated
 
@@ -142,7 +142,7 @@ def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     """A checked race, ready to run: everything a user can get wrong is found here, before anything is written."""
     if spec.model == "mlp:128,128" and problem.model is not None:
         spec = spec.model_copy(update={"model": "own"})
-    factory = model_of(spec.model, spec.activation, problem)
+    factory = model_for(spec, problem)
     probe(factory, problem, spec.model)
     running = Race(spec, problem, Model(factory), folder)
     running.about["id"] = folder.name if folder is not None else f"race-{slug(problem.name)}-{secrets.token_hex(3)}"
@@ -180,7 +180,7 @@ def train(recipe: Recipe, data: Any = None, *, model: Callable[[], nn.Module] | 
     """
     source = recipe.problem if data is None else data
     problem = prepare(source, recipe.target, recipe.split_seed, recipe.loss, model)
-    probe(model_of(recipe.model, recipe.activation, problem), problem, recipe.model)
+    probe(model_for(recipe, problem), problem, recipe.model)
     running = Training(recipe, problem)
     for _ in running.run():
         pass

@@ -1,104 +1,164 @@
-"""Models by short words: "softmax", "linear", "mlp:128,128", "cnn:16,32", for any problem's shapes."""
+"""Models by short words: "mlp:128,128", "resnet:16,32", "lstm:64", for any problem's shapes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from ravine.blocks import ACTIVATIONS as ACTIVATIONS
+from ravine.blocks import LSTM, PLACES, RNN, Autoencoder, activation_of, recurrent, resmlp, resnet, transformer
+from ravine.blocks import cnn as cnn
+from ravine.blocks import mlp as mlp
+from ravine.blocks.norms import Data, check_norm
+from ravine.blocks.residual import most_blocks
 from ravine.errors import UserError, unknown
 from ravine.losses import loss_name, loss_of
 from ravine.problems.blame import blame
 from ravine.problems.problem import Problem
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "leaky-relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "softplus": nn.Softplus,
-}
 WORDS = {
     "softmax": "a linear layer; with cross-entropy, softmax regression",
     "linear": "the same linear layer, under the name used for regression",
     "mlp": "fully connected layers: mlp:128,128 (a third word sets dropout: mlp:128,128:0.5)",
     "cnn": "3 x 3 convolutions, each followed by max-pooling, then a linear layer: cnn:16,32 (images only)",
+    "resmlp": "residual blocks x + f(Wx + b) of one width: resmlp:64x8 is 8 of width 64",
+    "resnet": "a residual CNN, a block of two convolutions for each width: resnet:16,32 (images only)",
+    "autoencoder": "down to a linear code and back: autoencoder:32,2, trained with the input as its target",
+    "rnn": "a simple recurrent net over features, or rows of an image: rnn:64, or rnn:64x2 for two layers",
+    "lstm": "an LSTM over features, or rows of an image: lstm:64, or lstm:64x2 for two layers",
+    "transformer": "an encoder over features, or rows of an image: transformer:64x2 is 2 layers of width 64",
 }
+DEFAULTS = {
+    "mlp": "128,128", "cnn": "16,32", "resnet": "16,32", "autoencoder": "32,2", "resmlp": "64x4", "rnn": "64x1",
+    "lstm": "64x1", "transformer": "64x2",
+}  # fmt: skip
+IMAGES = ("cnn", "resnet")
+DEEP = ("resmlp", "rnn", "lstm", "transformer")  # one width, so many layers
+NORM = {"resnet": "batch", "transformer": "layer"}  # what "auto" stands for; none elsewhere
+DATA: dict[str, Data] = {
+    "mlp": "features", "resmlp": "features", "autoencoder": "features", "cnn": "images", "resnet": "images",
+    "transformer": "sequences",
+}  # fmt: skip
 
 
-def model_factory(word: str, shape: Sequence[int], outputs: int, activation: str = "relu") -> Callable[[], nn.Module]:
+@dataclass(frozen=True)
+class _Word:
+    """A model's word taken apart."""
+
+    text: str
+    kind: str
+    widths: list[int]
+    depth: int
+    dropout: float
+
+
+def model_factory(
+    word: str,
+    shape: Sequence[int],
+    outputs: int,
+    activation: str = "relu",
+    norm: str = "auto",
+    norm_place: str = "before",
+) -> Callable[[], nn.Module]:
     """A factory of the model that the word names, for samples of ``shape`` and ``outputs`` outputs.
 
-    Raises a `UserError` for an unknown word or activation, and for a CNN on data that are not images.
+    ``norm`` stands ``norm_place`` ("before" or "after") the nonlinearity, or in a transformer the sublayer; "auto" is
+    batch for a resnet, layer for a transformer, and none elsewhere. Raises a `UserError` for an unknown word,
+    activation or norm, for a CNN on data that are not images, and for a part that the model has no place for.
     """
-    if activation not in ACTIVATIONS:
-        raise unknown("activation", activation, ACTIVATIONS)
+    act = activation_of(activation)
+    read = _read(word)
+    norm = NORM.get(read.kind, "none") if norm == "auto" else norm
+    _check_parts(read, activation, norm, norm_place)
+    _check_shape(read, shape)
+    made = _factory(read, shape, outputs, (act, read.dropout, norm, norm_place))
+    with torch.random.fork_rng(devices=[]):
+        made()  # groups that do not divide a width are found here
+    return made
+
+
+Parts: TypeAlias = tuple[Callable[[], nn.Module], float, str, str]  # activation, dropout, norm, its place
+
+
+def _factory(read: _Word, shape: Sequence[int], outputs: int, parts: Parts) -> Callable[[], nn.Module]:
+    size, w, depth = math.prod(shape), read.widths, read.depth
+    act, dropout, *_ = parts
+    match read.kind:
+        case "mlp":
+            return lambda: mlp([size, *w, outputs], *parts)
+        case "cnn":
+            return lambda: cnn(shape, w, outputs, *parts)
+        case "resnet":
+            return lambda: resnet(shape, w, outputs, *parts)
+        case "resmlp":
+            return lambda: resmlp((size, w[0], outputs), depth, *parts)
+        case "autoencoder":
+            return lambda: Autoencoder([size, *w], outputs, *parts)
+        case "transformer":
+            return lambda: transformer(shape, w[0], depth, outputs, *parts)
+        case "rnn":
+            return lambda: recurrent(lambda a, b: RNN(a, b, act), shape, w[0], depth, outputs, dropout)
+        case "lstm":
+            return lambda: recurrent(LSTM, shape, w[0], depth, outputs, dropout)
+        case _:
+            return lambda: nn.Sequential(nn.Flatten(), nn.Linear(size, outputs))
+
+
+def _read(word: str) -> _Word:
     kind, _, rest = word.partition(":")
     if kind not in WORDS:
         raise unknown("model", kind, WORDS)
-    widths, dropout = _arguments(word, kind, rest)
-    act = ACTIVATIONS[activation]
-    if kind in ("softmax", "linear"):
-        return lambda: nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), outputs))
-    if kind == "mlp":
-        return lambda: mlp([math.prod(shape), *widths, outputs], act, dropout)
-    if len(shape) != 3:
-        raise UserError(f"model {word}: a CNN needs images, but a sample has shape {tuple(shape)}; use mlp:128,128")
-    if min(shape[1:]) >> len(widths) == 0:
-        raise UserError(
-            f"model {word}: {len(widths)} poolings leave nothing of {shape[1]}x{shape[2]} images; "
-            f"use at most {int(math.log2(min(shape[1:])))}"
-        )
-    return lambda: cnn(shape, widths, outputs, act, dropout)
-
-
-def _arguments(word: str, kind: str, rest: str) -> tuple[list[int], float]:
     sizes, _, rate = rest.partition(":")
-    default = {"mlp": [128, 128], "cnn": [16, 32]}.get(kind, [])
+    default = DEFAULTS.get(kind, "")
+    sizes, deep = sizes or default, kind in DEEP
+    example = f"{kind}:{default}"
     try:
-        widths = [int(w) for w in sizes.split(",")] if sizes else default
+        wide, _, many = sizes.partition("x") if deep else (sizes, "", "")
+        widths = [int(w) for w in wide.split(",")] if wide else []
+        depth = int(many) if many else 1
         dropout = float(rate) if rate else 0.0
     except ValueError:
-        raise UserError(f"model {word}: expected whole numbers as in mlp:128,128 or mlp:128,128:0.5") from None
-    if (rest and not default) or any(w < 1 for w in widths) or not 0 <= dropout < 1:
+        raise UserError(f"model {word}: expected whole numbers as in {example} or {example}:0.5") from None
+    bad = any(w < 1 for w in widths) or depth < 1 or (deep and len(widths) != 1)
+    if (rest and not default) or bad or not 0 <= dropout < 1:
         raise UserError(f"model {word}: widths must be 1 or more and dropout in [0, 1); {kind} is {WORDS[kind]}")
-    return widths, dropout
+    return _Word(word, kind, widths, depth, dropout)
 
 
-def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU, dropout: float = 0.0) -> nn.Sequential:
-    """Fully connected layers with the activation (and dropout) between them; ``sizes`` from input to output."""
-    layers: list[nn.Module] = [nn.Flatten()]
-    for i, (a, b) in enumerate(pairwise(sizes)):
-        layers.append(nn.Linear(a, b))
-        if i < len(sizes) - 2:
-            layers.append(activation())
-            if dropout:
-                layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers)
+def _check_parts(read: _Word, activation: str, norm: str, place: str) -> None:
+    """Raise where a part is unknown, or would change nothing."""
+    if place not in PLACES:
+        raise unknown("place of a norm", place, PLACES)
+    check_norm(norm, DATA.get(read.kind, "images"))
+    if read.kind not in DATA and norm != "none":
+        raise UserError(f"model {read.text}: {read.kind} has no place for norm {norm}; leave it out")
+    if read.kind == "lstm" and activation not in ("relu", "tanh"):
+        raise UserError(f"model {read.text}: an LSTM has sigmoid gates and tanh of its own; leave activation out")
 
 
-def cnn(
-    shape: Sequence[int],
-    channels: Sequence[int],
-    outputs: int,
-    activation: type[nn.Module] = nn.ReLU,
-    dropout: float = 0.0,
-) -> nn.Sequential:
-    """Convolutions of 3 x 3, each with activation and 2 x 2 max-pooling, and a linear layer at the end."""
-    layers: list[nn.Module] = []
-    before, (height, width) = shape[0], (shape[1], shape[2])
-    for after in channels:
-        layers += [nn.Conv2d(before, after, 3, padding=1), activation(), nn.MaxPool2d(2)]
-        before, height, width = after, height // 2, width // 2
-    layers += [nn.Flatten(), *([nn.Dropout(dropout)] if dropout else [])]
-    return nn.Sequential(*layers, nn.Linear(before * height * width, outputs))
+def _check_shape(read: _Word, shape: Sequence[int]) -> None:
+    if read.kind not in IMAGES:
+        return
+    if len(shape) != 3:
+        raise UserError(
+            f"model {read.text}: a CNN needs images, but a sample has shape {tuple(shape)}; use mlp:128,128"
+        )
+    if read.kind == "cnn" and min(shape[1:]) >> len(read.widths) == 0:
+        raise UserError(
+            f"model {read.text}: {len(read.widths)} poolings leave nothing of {shape[1]}x{shape[2]} images; "
+            f"use at most {int(math.log2(min(shape[1:])))}"
+        )
+    if read.kind == "resnet" and len(read.widths) > most_blocks(shape):
+        raise UserError(
+            f"model {read.text}: each block but the first halves {shape[1]}x{shape[2]} images; "
+            f"use at most {most_blocks(shape)} widths"
+        )
 
 
 def count(model: nn.Module) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -25,8 +26,16 @@ def order(seed: int, epoch: int, samples: int) -> Tensor:
     return torch.randperm(samples, generator=generator(seed, "order", epoch))
 
 
+class Seeded(ABC):
+    """A model's factory that is told the seed, for draws that are keyed and not torch's next ones."""
+
+    @abstractmethod
+    def __call__(self, seed: int = 0) -> nn.Module:
+        """The model with the initial draw of that seed."""
+
+
 def build(model: Callable[[], nn.Module], seed: int) -> nn.Module:
     """The model with the initial draw of that seed; the caller's random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "init"))
-        return model()
+        return model(seed) if isinstance(model, Seeded) else model()

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ravine.errors import UserError, unknown
 from ravine.files import write_whole
+from ravine.initial import from_spec as initial_from_spec
 from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.spec import contender_from_spec, follows_schedule
@@ -38,6 +39,9 @@ class Recipe(BaseModel):
     target: str | None = None
     model: str = "mlp:128,128"
     activation: str = "relu"
+    norm: str = "auto"  # batch for a resnet, layer for a transformer, none elsewhere
+    norm_place: str = "before"  # or after: the nonlinearity
+    init: str | dict[str, Any] | None = None  # the initialiser, or its table; None: the layers' own draw
     loss: str = "auto"
     epochs: int = Field(default=30, ge=1)
     batch: int = Field(default=64, ge=1)
@@ -82,6 +86,8 @@ class Recipe(BaseModel):
     def check(self) -> None:
         """Raise one sentence on the first value that is not allowed, alone or beside another."""
         self._check_snapshots()
+        if self.init is not None:
+            initial_from_spec(self.init)
         if not isinstance(rule := self.make_rule(), Rule):
             for option in ("accumulate", "snapshots"):
                 if getattr(self, option) > 1:

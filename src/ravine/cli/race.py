@@ -33,9 +33,23 @@ def race(
     ] = None,
     target: Annotated[str | None, typer.Option(help="column to predict, for a table", rich_help_panel=PLAN)] = None,
     model: Annotated[
-        str, typer.Option(help="softmax, mlp:128,128, cnn:16,32, or own", rich_help_panel=PLAN)
+        str, typer.Option(help="mlp:128,128, cnn:16,32, resnet:16,32, lstm:64 ... or own", rich_help_panel=PLAN)
     ] = "mlp:128,128",
-    activation: Annotated[str, typer.Option(help="of the model", rich_help_panel=PLAN)] = "relu",
+    activation: Annotated[
+        str, typer.Option(help="of the model: relu, tanh, swish, leaky-relu:0.2, maxout:2 ...", rich_help_panel=PLAN)
+    ] = "relu",
+    norm: Annotated[
+        str,
+        typer.Option(
+            help="of the model: none, batch, layer, group:8, instance, rms; auto: the model's usual one",
+            rich_help_panel=PLAN,
+        ),
+    ] = "auto",
+    norm_place: Annotated[str, typer.Option(help="before or after the nonlinearity", rich_help_panel=PLAN)] = "before",
+    init: Annotated[
+        str | None,
+        typer.Option(help="he, xavier:gain=4, lsuv, auto ...; default: the layers' own draw", rich_help_panel=PLAN),
+    ] = None,
     loss: Annotated[str, typer.Option(help="cross_entropy, mse, l1, huber", rich_help_panel=PLAN)] = "auto",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="of a full run; default: by the size of the data", rich_help_panel=PLAN)
@@ -103,7 +117,8 @@ def race(
     configurations, seconds = read.budget(budget)
     searched, schedules = read.ranges(over or [])
     spec = RaceSpec(
-        problem=source, target=target, model=model, activation=activation, loss=loss, epochs=epochs, batch=batch,
+        problem=source, target=target, model=model, activation=activation, norm=norm, norm_place=norm_place, init=init,
+        loss=loss, epochs=epochs, batch=batch,
         rules=read.names(rules, "--rules") if rules is not None else None, combine=read.combinators(combine or []),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,

@@ -50,15 +50,17 @@ def train(
     from ravine.api import prepare
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
+    from ravine.initial import Initialised
     from ravine.models import probe
     from ravine.recipe import load_recipe
     from ravine.store import Store
     from ravine.training.lint import lint
-    from ravine.training.train import Training, model_of
+    from ravine.training.train import Training, model_for
 
     read = load_recipe(recipe)
     problem = prepare(read.problem, read.target, read.split_seed, read.loss)
-    probe(model_of(read.model, read.activation, problem), problem, read.model)
+    factory = model_for(read, problem)
+    probe(factory, problem, read.model)
     if resume and out is None:
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
@@ -70,6 +72,8 @@ def train(
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
     for finding in lint(read, len(problem.train)):
         print(f"Note: {finding}", file=sys.stderr)
+    if isinstance(factory, Initialised):
+        print(f"Note: init {factory.initial.name}: {factory.drawing(read.seed)}", file=sys.stderr)
     begin = time.monotonic()
     with Store.open(store) as opened:
         _watch(running, quiet=json)

@@ -61,7 +61,7 @@ class Places:
         """Each part of [..., size] as a view [..., *shape]."""
         lead = flat.shape[:-1]
         parts = zip(self.shapes, self.starts, self.ends, strict=True)
-        return [flat[..., a:b].view(*lead, *shape) for shape, a, b in parts]
+        return [flat[..., a:b].view((*lead, *shape)) for shape, a, b in parts]
 
 
 class Model:

@@ -18,6 +18,9 @@ class RaceSpec(BaseModel):
     target: str | None = None
     model: str = "mlp:128,128"
     activation: str = "relu"
+    norm: str = "auto"
+    norm_place: str = "before"
+    init: str | dict[str, Any] | None = None
     loss: str = "auto"
     rules: list[str] | None = None  # names of the catalogue; None: every contender
     combine: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # around every rule, from the inside

@@ -8,18 +8,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from ravine.engines.lane import Lane, Model
 from ravine.errors import UserError
+from ravine.initial import Initialised
 from ravine.losses import loss_of
 from ravine.models import model_factory
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
 from ravine.problems.problem import Part, Problem
+from ravine.randomness import order
 from ravine.recipe import Recipe
 from ravine.results import Point, RunResult
 from ravine.rules.rule import values
@@ -31,13 +33,43 @@ from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
 from ravine.training.track import Track
 
+LOOKED_AT = 256  # training samples that an initialiser which looks at data sees
 
-def model_of(word: str, activation: str, problem: Problem) -> Callable[[], nn.Module]:
+
+class Design(Protocol):
+    """What a recipe and a race's spec say of the model."""
+
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def activation(self) -> str: ...  # noqa: D102
+    @property
+    def norm(self) -> str: ...  # noqa: D102
+    @property
+    def norm_place(self) -> str: ...  # noqa: D102
+    @property
+    def init(self) -> str | dict[str, Any] | None: ...  # noqa: D102
+
+
+def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
+    """The factory of a recipe's model, with its norm and initialiser; the same seed makes the same weights anywhere."""
+    factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
+    if design.init is None:
+        return factory
+    sight = order(0, 0, len(problem.train))[:LOOKED_AT]
+    return Initialised(factory, design.init, problem.train.x[sight])
+
+
+def model_of(
+    word: str, activation: str, problem: Problem, norm: str = "auto", norm_place: str = "before"
+) -> Callable[[], nn.Module]:
     """The factory that a recipe's word names: "own" is the one that came with the problem."""
     if word != "own":
-        return model_factory(word, problem.shape, problem.outputs, activation)
+        return model_factory(word, problem.shape, problem.outputs, activation, norm, norm_place)
     if problem.model is None:
         raise UserError(f'model "own": {problem.name} brings no model; give a word such as mlp:128,128')
+    if norm != "auto" or norm_place != "before":
+        raise UserError('model "own" has the norms that its code gives it: leave norm and norm_place out')
     return problem.model
 
 
@@ -52,7 +84,7 @@ class Training:
     def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None) -> None:
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
-        self.model = Model(model_of(recipe.model, recipe.activation, problem))
+        self.model = Model(model_for(recipe, problem))
         recipe.check()
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):

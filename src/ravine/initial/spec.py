@@ -1,0 +1,76 @@
+"""Initialisers by name: the catalogue, and their form in a recipe and on the command line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ravine.errors import UserError, unknown
+from ravine.initial.initial import Initial
+from ravine.schedules import check as check
+from ravine.schedules import settings
+
+
+def catalogue() -> dict[str, type[Initial]]:
+    """Every initialiser that exists, by name: discovered, so a class of your own is in it as soon as it is defined.
+
+    >>> "he" in catalogue()
+    True
+    """
+    return {kind.name: kind for kind in sorted(_final(Initial), key=lambda kind: kind.name)}
+
+
+def from_spec(spec: str | Mapping[str, Any] | Initial) -> Initial:
+    """A checked initialiser from its name, "name:setting=value,...", or a table with a name and settings.
+
+    >>> from_spec("glorot:gain=4").gain
+    4.0
+    """
+    if isinstance(spec, Initial):
+        return check(spec)
+    table = _words(spec) if isinstance(spec, str) else dict(spec)
+    name = table.pop("name", None)
+    if not isinstance(name, str):
+        raise UserError(f'an initialiser needs a name, such as name = "he"; got {dict(spec)!r}')  # type: ignore[arg-type]
+    kinds = catalogue()
+    names = {**kinds, **{other: kind for kind in kinds.values() for other in kind.also}}
+    if name not in names:
+        raise unknown("initialiser", name, names)
+    declared = settings(names[name])
+    for field in table:
+        if field not in declared:
+            raise unknown(f"setting of {name}", field, declared)
+    return check(names[name](**table))
+
+
+def to_spec(initial: Initial) -> dict[str, Any]:
+    """The table that `from_spec` reads back, with every setting written out."""
+    return {"name": initial.name} | {name: getattr(initial, name) for name in settings(type(initial))}
+
+
+def _words(text: str) -> dict[str, Any]:
+    name, _, rest = text.partition(":")
+    found: dict[str, Any] = {"name": name}
+    for part in rest.split(",") if rest else []:
+        field, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"init {text}: settings are written as in he:fan=out,distribution=uniform, got {part!r}")
+        found[field.strip()] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> float | bool | str:
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _final(kind: type[Initial]) -> Iterator[type[Initial]]:
+    if getattr(kind, "__final__", False) or not (kind.__subclasses__() or inspect.isabstract(kind)):
+        yield kind
+    for sub in kind.__subclasses__():
+        yield from _final(sub)
