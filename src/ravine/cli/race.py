@@ -36,7 +36,9 @@ def race(
         str, typer.Option(help="softmax, mlp:128,128, cnn:16,32, or own", rich_help_panel=PLAN)
     ] = "mlp:128,128",
     activation: Annotated[str, typer.Option(help="of the model", rich_help_panel=PLAN)] = "relu",
-    loss: Annotated[str, typer.Option(help="cross_entropy, mse, l1, huber", rich_help_panel=PLAN)] = "auto",
+    loss: Annotated[
+        str, typer.Option(help="cross_entropy, hinge, mse, huber:delta=0.5 ...", rich_help_panel=PLAN)
+    ] = "auto",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="of a full run; default: by the size of the data", rich_help_panel=PLAN)
     ] = None,

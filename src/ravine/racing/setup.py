@@ -11,6 +11,7 @@ from ravine.problems.problem import Problem
 from ravine.racing.space import Space, make_space, shares
 from ravine.racing.spec import MOST, RaceSpec
 from ravine.randomness import key
+from ravine.recipe import checked_penalties
 from ravine.rules.rule import Rule, Search
 from ravine.schedules import check, from_spec
 from ravine.solvers.method import Method
@@ -46,6 +47,7 @@ class Setup:
             check(from_spec(schedule)).over(epochs)
         budget = spec.budget or 64
         space = make_space(spec.rules, spec.combine, spec.over, spec.schedules, budget, spec.seed)
+        checked_penalties(spec.penalty, space.rules.values(), epochs)
         if budget < len(space.rules):
             raise UserError(f"a budget of {budget} is too small for {len(space.rules)} rules: give at least one each")
         fresh = tuple(key(spec.seed, "fresh", i) % 10**6 + 1 for i in range(spec.seeds))
