@@ -87,6 +87,11 @@ class Recipe(BaseModel):
         """The checked penalties and projections, in their order."""
         return checked_penalties(self.penalty, [self.make_rule()], self.epochs)
 
+    @property
+    def complete_from(self) -> float:
+        """The epoch from which the weights are what was asked for: pruned, if they are to be."""
+        return max((part.start for part in self.make_penalties() if isinstance(part, Prune)), default=0.0)
+
     def check(self) -> None:
         """Raise one sentence on the first value that is not allowed, alone or beside another."""
         self._check_snapshots()

@@ -74,6 +74,7 @@ class Training:
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
         lane = self.model.lane(candidate.rule, candidate.bound(recipe.epochs), recipe.seed)
         self.state = Run(f"s{recipe.seed}", candidate, recipe.seed, "train", lane)
+        self.state.since = recipe.complete_from
         self.stopped_early = False
         self.interrupted = False
         self._saved, self._saving = -math.inf, 0.0
@@ -133,6 +134,7 @@ class Training:
         if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
             raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
+        self.state.since = self.recipe.complete_from
         self.stopped_early = bool(facts["stopped_early"])
         self.waiting = Waiting(**facts.get("waiting", {}))
         self.reductions = [(epoch, rate) for epoch, rate in facts.get("reductions", [])]
