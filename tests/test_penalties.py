@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,10 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 6), nn.Sigmoid(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 3)).double()
 
 
+def number(scalar: Tensor) -> float:
+    return float(scalar.detach())
+
+
 def slope(penalty: pen.Penalty, module: nn.Module) -> Tensor:
     return torch.autograd.grad(penalty(module), next(iter(module.parameters())))[0]
 
@@ -60,18 +66,18 @@ def test_o24_three_conventions_of_l2_map_exactly_on_sgd() -> None:
 
 def test_penalties_on_weights_are_their_sums() -> None:
     module = One(3.0, -4.0, 0.0)
-    assert float(pen.L2(strength=0.1)(module)) == pytest.approx(2.5)
-    assert float(pen.L1(strength=0.1)(module)) == pytest.approx(0.7)
+    assert number(pen.L2(strength=0.1)(module)) == pytest.approx(2.5)
+    assert number(pen.L1(strength=0.1)(module)) == pytest.approx(0.7)
     assert slope(pen.L1(strength=0.1), module).tolist() == [0.1, -0.1, 0.0]
-    assert float(pen.ElasticNet(strength=0.1, l1_ratio=0.25)(module)) == pytest.approx(0.1 * (0.25 * 7 + 0.375 * 25))
+    assert number(pen.ElasticNet(strength=0.1, l1_ratio=0.25)(module)) == pytest.approx(0.1 * (0.25 * 7 + 0.375 * 25))
     linear = nn.Linear(2, 3).double()
     rows = linear.weight.detach()
     gram = rows.T @ rows - torch.eye(2, dtype=F64)  # fewer columns than rows
-    assert float(pen.Orthogonal(strength=2.0)(linear).detach()) == pytest.approx(2 * float((gram**2).sum()))
+    assert number(pen.Orthogonal(strength=2.0)(linear)) == pytest.approx(2 * float((gram**2).sum()))
     nn.init.orthogonal_(linear.weight)
-    assert float(pen.Orthogonal(strength=1.0)(linear).detach()) == pytest.approx(0, abs=1e-20)
-    biases = pen.L2(on="*.bias", strength=1.0)(net())
-    assert float(biases) == pytest.approx(sum(float((p**2).sum()) for n, p in net().named_parameters() if "bias" in n))
+    assert number(pen.Orthogonal(strength=1.0)(linear)) == pytest.approx(0, abs=1e-20)
+    biases = number(pen.L2(on="*.bias", strength=1.0)(net()))
+    assert biases == pytest.approx(sum(number((p**2).sum()) for n, p in net().named_parameters() if "bias" in n))
 
 
 def test_r6_a_pull_ends_at_its_fixed_point_and_a_tie_in_the_middle() -> None:
@@ -85,7 +91,7 @@ def test_r6_a_pull_ends_at_its_fixed_point_and_a_tie_in_the_middle() -> None:
         optimizer.step()
     torch.testing.assert_close(module.weight.detach(), (a + strength * b) / (1 + strength))
     pair = nn.ModuleDict({"a": One(1.0), "b": One(3.0)})
-    assert float(pen.Tie(on="a.*", other="b.*", strength=0.5)(pair).detach()) == pytest.approx(2.0)
+    assert number(pen.Tie(on="a.*", other="b.*", strength=0.5)(pair)) == pytest.approx(2.0)
 
 
 def test_activations_are_seen_by_name_and_every_call_counts() -> None:
@@ -121,7 +127,7 @@ def test_r5_the_proximal_step_gives_exact_zeros_and_scikit_learns_lasso() -> Non
     found: dict[str, Tensor] = {}
     for way in ("l1", "l1-proximal"):
         model = nn.Linear(20, 1, bias=False).double()
-        nn.init.zeros_(model.weight).add_(0.01) if False else nn.init.constant_(model.weight, 0.01)
+        nn.init.constant_(model.weight, 0.01)
         optimizer = torch.optim.SGD(model.parameters(), rate)
         for _ in range(400):
             optimizer.zero_grad()
@@ -144,7 +150,7 @@ def test_r9_rows_and_whole_parameters_stay_in_their_balls() -> None:
     pen.MaxNorm(max_norm=0.3).after(model)
     pen.Ball(on="*.bias", radius=0.1).after(model)
     for layer in (model[0], model[2], model[4]):
-        assert bool((layer.weight.norm(dim=1) <= 0.3 + 1e-12).all()) and float(layer.bias.norm().detach()) <= 0.1 + 1e-12
+        assert bool((layer.weight.norm(dim=1) <= 0.3 + 1e-12).all()) and number(layer.bias.norm()) <= 0.1 + 1e-12
     assert torch.equal(model[0].weight.detach()[0], short)
 
 
@@ -161,7 +167,8 @@ def test_pruned_weights_stay_zero_in_a_loop_of_ones_own() -> None:
         functional.cross_entropy(model(x), torch.arange(30) % 3).backward()
         optimizer.step()
         pen.apply_masks(model, masks)
-    assert int((model[2].weight != 0).sum()) == 9 and not torch.equal(model[2].weight[masks["2.weight"]], before[masks["2.weight"]])
+    mask = masks["2.weight"]
+    assert int((model[2].weight != 0).sum()) == 9 and not torch.equal(model[2].weight[mask], before[mask])
 
 
 def test_r5_pruning_four_fifths_and_training_on_costs_little() -> None:
@@ -265,10 +272,13 @@ def test_a_pull_reads_weights_from_a_file_and_methods_see_penalties(tmp_path: Pa
     save_file(given, tmp_path / "w.safetensors")
     pull = [{"name": "pull", "strength": 100.0, "towards": str(tmp_path / "w.safetensors")}]
     for rule in ({"name": "lbfgs"}, {"name": "kfac"}, {"name": "sgd", "lr": 1e-3}):
-        near = ravine.train(recipe.model_copy(update={"rule": rule, "penalty": pull, "epochs": 4, "seed": 1}))
-        far = ravine.train(recipe.model_copy(update={"rule": rule, "epochs": 4, "seed": 1}))
-        away = [float((one.weights()["1.weight"] - given["1.weight"]).norm()) for one in (near, far)]
-        assert away[0] < 0.2 * away[1]
+        away: list[float] = []
+        for penalty in (pull, []):
+            chosen = {"rule": rule, "penalty": penalty, "epochs": 10, "seed": 1}
+            ended = ravine.train(recipe.model_copy(update=chosen))
+            assert ended.state.lane is not None
+            away.append(float((ended.model.views(ended.state.lane.weights)["1.weight"] - given["1.weight"]).norm()))
+        assert away[0] < 0.1 * away[1]
 
 
 def test_a_pruned_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
@@ -283,10 +293,10 @@ def test_a_pruned_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     for _ in whole.run():
         pass
     half = Training(recipe, problem, tmp_path)
-    steps = half.run()
-    while half.state.tick < half.clock.ticks // 2:
-        next(steps)
-    half._save_now() if hasattr(half, "_save_now") else steps.close()
+    for _ in half.run():
+        if half.state.tick == half.clock.ticks // 2:
+            os.kill(os.getpid(), signal.SIGINT)
+    assert half.interrupted
     again = Training(recipe, problem, tmp_path)
     again.restore(tmp_path)
     for _ in again.run():
@@ -301,7 +311,7 @@ def test_a_race_has_the_penalty_in_every_run_and_in_the_winners_recipe() -> None
     )  # fmt: skip
     assert outcome.winner is not None
     for model in outcome.winner.models:
-        assert all(float(w.norm(dim=1).max()) <= 0.2501 for n, w in model.named_parameters() if n.endswith("weight"))
+        assert all(number(w.norm(dim=1).max()) <= 0.2501 for n, w in model.named_parameters() if n.endswith("weight"))
     assert outcome.winner.recipe.penalty[0]["max_norm"] == 0.25
     again = ravine.train(outcome.winner.recipe)
     assert again.result.valid_loss == pytest.approx(outcome.result.ranking[0].valid_loss.values[0], rel=1e-3)
@@ -310,7 +320,7 @@ def test_a_race_has_the_penalty_in_every_run_and_in_the_winners_recipe() -> None
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        ({"name": "l3"}, "unknown penalty 'l3': did you mean 'l1'"),
+        ({"name": "l1-proxmal"}, "unknown penalty 'l1-proxmal': did you mean 'l1-proximal'"),
         ({"strength": 1}, "a penalty needs a name"),
         ({"name": "l2", "strenght": 1}, "did you mean 'strength'"),
         ({"name": "l2", "strength": 0}, "strength must be positive, got 0"),
@@ -341,13 +351,10 @@ def test_a_mistake_is_one_sentence(part: dict[str, Any], words: str) -> None:
         ({"name": "lbfgs"}, "lbfgs is a method"),
         ({"name": "schedule-free-sgd"}, "would miss"),
         ({"name": "sgd", "with": [{"name": "averaged"}]}, "Averaged would miss"),
-        ({"name": "adadelta/zeiler"}, ""),
     ],
 )
 def test_a_projection_that_does_not_go_with_a_rule_says_so(rule: dict[str, Any], words: str) -> None:
     recipe = Recipe(problem="wine", rule=rule, penalty=[{"name": "l1-proximal"}])
-    if not words:
-        return
     with pytest.raises(UserError, match=words):
         recipe.check()
 

@@ -79,7 +79,8 @@ def race(
     Args:
         data: a name ("digits"), a path, (x, y), a torch Dataset, or a `Problem`.
         model: a word such as "mlp:128,128", or a function that makes a new module.
-        loss: "auto", a name, a name with settings ("huber:delta=0.5" or {"name": "huber", "delta": 0.5}), or a function of (prediction, target) that gives the mean loss.
+        loss: "auto", a name, a name with settings ("huber:delta=0.5" or {"name": "huber", "delta": 0.5}), or a function
+            of (prediction, target) that gives the mean loss.
         rules: names of the catalogue; None for every contender.
         over: ranges of hyperparameters to search, {"lr": (1e-4, 1e-1)}; None for each rule's own.
         schedules: of the learning rate, by name or as {"name": ..., settings}.
@@ -92,8 +93,8 @@ def race(
         finalists: rules whose best configuration is repeated over the fresh seeds.
         folder: where checkpoints go, so that a killed race can be resumed; None for none.
         progress: show a line of progress.
-        others: further fields of `RaceSpec`, such as target, split_seed, penalty, lanes, workers, or defaults=False to leave the
-            finalists' rules at their defaults out of the finals.
+        others: further fields of `RaceSpec`, such as target, split_seed, penalty, lanes, workers, or defaults=False to
+            leave the finalists' rules at their defaults out of the finals.
 
     Raises:
         UserError: one sentence on anything that does not fit.

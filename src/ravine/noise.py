@@ -109,7 +109,7 @@ class WeightNoise(nn.Linear, Keyed):
 class GaussianNoise(Keyed):
     """Normal noise of deviation ``std``, in units of its input, added in training (Bishop 1995, Neural Comp. 7:108).
 
-    On the inputs of a linear model with squared error it is ridge regression with lambda = n std^2 on the sum of squares.
+    On n inputs of a linear model it adds n std^2 |w|^2 to the sum of squared errors: ridge regression.
     """
 
     def __init__(self, std: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,7 +131,7 @@ class Recipe(BaseModel):
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
-def checked_penalties(specs: Sequence[Mapping[str, Any]], rules: Iterable[Declared], epochs: float) -> list[Part]:
+def checked_penalties(specs: Sequence[Mapping[str, Any]], rules: Collection[Declared], epochs: float) -> list[Part]:
     """The penalties of a recipe or race; a `UserError` where one does not go with a rule or would do nothing."""
     parts = [part_from_spec(spec) for spec in specs]
     for part in parts:
@@ -139,8 +139,9 @@ def checked_penalties(specs: Sequence[Mapping[str, Any]], rules: Iterable[Declar
             raise UserError(
                 f"prune: start {part.start:g} is not before the end of {epochs:g} epochs: it would do nothing"
             )
-        for rule in rules if isinstance(part, Projection) else ():
-            _check_beside(part, rule)
+        if isinstance(part, Projection):
+            for rule in rules:
+                _check_beside(part, rule)
     return parts
 
 

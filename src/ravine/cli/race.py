@@ -70,6 +70,10 @@ def race(
             "--with", help="clip-global-norm=1, coupled-decay=1e-4 ... around every rule", rich_help_panel=SPACE
         ),
     ] = None,
+    penalty: Annotated[
+        list[str] | None,
+        typer.Option(help="l2=1e-4, 'max-norm=3 on=4.weight' ... in every run", rich_help_panel=PLAN),
+    ] = None,
     widen: Annotated[
         bool, typer.Option(help="widen a range whose best value lies at its edge", rich_help_panel=SPACE)
     ] = True,
@@ -107,6 +111,7 @@ def race(
     spec = RaceSpec(
         problem=source, target=target, model=model, activation=activation, loss=loss, epochs=epochs, batch=batch,
         rules=read.names(rules, "--rules") if rules is not None else None, combine=read.combinators(combine or []),
+        penalty=read.penalties(penalty or []),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
         widen=widen, lanes=lanes, workers=workers,

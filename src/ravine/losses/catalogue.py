@@ -56,6 +56,7 @@ class CrossEntropy(Form):
     smoothing_to_others: float | None = setting(None, "number", "spread over the others", "(0, 1)", optional=True)
 
     def __call__(self, out: Tensor, y: Tensor) -> Tensor:
+        """Of logits [n, classes] and labels [n]."""
         classes = out.shape[-1]
         if self.smoothing_to_others is not None:
             a = self.smoothing_to_others
@@ -84,6 +85,7 @@ class _OfClasses(Form):
     compute: ClassVar[Callable[[Tensor, Tensor], Tensor]]
 
     def __call__(self, out: Tensor, y: Tensor) -> Tensor:
+        """Of logits and labels."""
         return type(self).compute(out, y)
 
 
@@ -146,6 +148,7 @@ class _OfNumbers(Form):
     weights: tuple[float, ...] | None = setting(None, "numbers", "one a task", "[0, inf)", optional=True)
 
     def __call__(self, out: Tensor, y: Tensor) -> Tensor:
+        """Of predictions and targets."""
         own = self.entries(out, y)
         if self.weights is None:
             return own.mean()

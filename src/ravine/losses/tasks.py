@@ -22,8 +22,8 @@ def weighted_sum(losses: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 class LearnedWeights(nn.Module):
     """The sum of exp(-s_i) L_i / 2 + s_i / 2 over tasks, with s_i = log of task i's variance, trained with the model.
 
-    At the minimum over s_i the variance is L_i and the weight of a task 1 / (2 L_i): no task counts more because its loss is in larger
-    units. Losses are squared errors; give the module's parameters to the optimizer beside the model's.
+    At the minimum over s_i the variance is L_i and the weight of a task 1 / (2 L_i), so that units do not
+    matter. Losses are squared errors; give the module's parameters to the optimizer beside the model's.
     Reference: Kendall, Gal & Cipolla 2018, arXiv:1705.07115, equation 7.
     """
 

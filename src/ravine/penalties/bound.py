@@ -18,8 +18,7 @@ from ravine.penalties.part import Part, Penalty, Projection, chosen
 class Bound:
     """The parts of one recipe on one model. It is the `ravine.engines.terms.Terms` of a run.
 
-    A lane holds the number of each part ("penalty|0|strength"), which may differ from lane to lane, and the tensors that
-    a part keeps through a run.
+    A lane holds the number of each part ("penalty|0|strength"), which may differ by lane, and what a part keeps.
     """
 
     def __init__(self, parts: Sequence[Part], module: nn.Module) -> None:

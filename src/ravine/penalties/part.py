@@ -37,8 +37,8 @@ def trained(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @dataclass(frozen=True)
-class Part(ABC):
-    """A penalty or a projection. ``on`` is a pattern of names; ``amount`` names the one number a lane may have its own of.
+class Part:
+    """A penalty or a projection. ``on`` is a pattern of names; ``amount`` names the number that may differ by lane.
 
     Constructors only store; `ravine.schedules.check` tests the bounds, and so does every use.
     """
@@ -79,7 +79,7 @@ class Part(ABC):
 
 
 @dataclass(frozen=True)
-class Penalty(Part):
+class Penalty(Part, ABC):
     """A term of the loss: ``loss = criterion(model(x), y) + penalty(model)``."""
 
     sees: ClassVar[Literal["parameters", "activations"]] = "parameters"
@@ -101,11 +101,10 @@ class Penalty(Part):
 
 
 @dataclass(frozen=True)
-class Projection(Part):
+class Projection(Part, ABC):
     """What happens to weights after the optimizer's step: ``projection.after(model, lr)``."""
 
     needs_rate: ClassVar[bool] = False
-    after_epoch: ClassVar[float] = 0.0
 
     @abstractmethod
     def project(self, w: Tensor, rate: Any) -> Tensor:

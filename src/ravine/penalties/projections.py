@@ -56,7 +56,7 @@ class MaxNorm(Projection):
 @final
 @dataclass(frozen=True)
 class Ball(Projection):
-    """A parameter of norm above ``radius``, all its entries taken together, is shortened to it: the constraint of L2."""
+    """A parameter of norm above ``radius``, all entries taken together, is shortened to it: the constraint of L2."""
 
     name = "ball"
     amount = "radius"

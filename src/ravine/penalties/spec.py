@@ -1,4 +1,4 @@
-"""Penalties and projections by name, as a recipe has them: [[penalty]] name = "l2", strength = 1e-4, on = "*.weight"."""
+"""Penalties and projections by name, as a recipe has them: [[penalty]] name = "l2", strength = 1e-4."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def part_from_spec(spec: Mapping[str, Any]) -> Part:
 
 
 def _final(kind: type[Part]) -> Iterator[type[Part]]:
-    if not inspect.isabstract(kind):
+    if kind.name and not inspect.isabstract(kind):
         yield kind
     for sub in kind.__subclasses__():
         yield from _final(sub)

@@ -117,7 +117,7 @@ class Pull(Penalty):
 
     def fits(self, weights: Mapping[str, Tensor]) -> None:
         """A weight to go to for each, of the same shape."""
-        if self.towards == "start" and isinstance(self.towards, str):
+        if self._from_start:
             return
         given = self._given()
         for name, w in weights.items():
@@ -126,12 +126,16 @@ class Pull(Penalty):
 
     def holds(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Where each weight is pulled to."""
-        given = weights if isinstance(self.towards, str) and self.towards == "start" else self._given()
+        given = weights if self._from_start else self._given()
         return {f"towards|{name}": given[name].detach().to(w.dtype).clone() for name, w in weights.items()}
 
     def with_held(self, amount: Tensor, held: Mapping[str, Tensor]) -> Part:
         """With where this lane's weights are pulled to."""
         return replace(self, strength=amount, towards={n.partition("|")[2]: t for n, t in held.items()})
+
+    @property
+    def _from_start(self) -> bool:
+        return isinstance(self.towards, str) and self.towards == "start"
 
     def _given(self) -> Mapping[str, Tensor]:
         if not isinstance(self.towards, str):
