@@ -6,7 +6,7 @@ Every layer says which share it takes: ``drop=0.2`` and ``keep=0.8`` are the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -174,7 +174,7 @@ def monte_carlo(module: nn.Module, x: Tensor, draws: int = 50, seed: int = 0) ->
 
 
 @contextmanager
-def _drawing(module: nn.Module, layers: list[nn.Module]) -> Iterator[None]:
+def _drawing(module: nn.Module, layers: Sequence[nn.Module]) -> Generator[None]:
     """Within, only these layers are in training mode; modes and keys are put back."""
     modes = [(part, part.training) for part in module.modules()]
     keys = [(layer, layer.noise_key.clone()) for layer in layers if isinstance(layer, Keyed)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -68,7 +68,7 @@ def held_of(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def watching(module: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+def watching(module: nn.Module, names: Iterable[str]) -> Generator[dict[str, Tensor]]:
     """Within, the outputs of the named modules are collected; a second call of one is kept as "name (2)"."""
     seen: dict[str, Tensor] = {}
     handles = [module.get_submodule(name).register_forward_hook(_keeper(name, seen)) for name in names]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor
 
 from ravine.penalties.part import Penalty
@@ -57,4 +56,4 @@ class KLSparsity(Penalty):
 
 def in_unit_interval(found: Mapping[str, Tensor]) -> bool:
     """Whether all activations are what a mean activation in [0, 1] can be made of."""
-    return all(bool(((h >= 0) & (h <= 1)).all()) for h in found.values() if isinstance(h, torch.Tensor))
+    return all(bool(((h >= 0) & (h <= 1)).all()) for h in found.values())
