@@ -12,9 +12,9 @@ from typing import Any
 from torch import nn
 
 from ravine import report
-from ravine.engines.lane import Model
 from ravine.errors import UserError
 from ravine.files import slug
+from ravine.losses import loss_text
 from ravine.models import probe
 from ravine.problems import from_anything
 from ravine.problems.problem import Problem
@@ -24,7 +24,7 @@ from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe
 from ravine.results import RaceResult
 from ravine.training import checkpoint
-from ravine.training.train import Training, model_for
+from ravine.training.train import Training, model_for, penalised
 from ravine.types import Loss
 from ravine.validation import validated
 
@@ -59,7 +59,7 @@ def race(
     data: Any,
     *,
     model: str | Callable[[], nn.Module] = "mlp:128,128",
-    loss: str | Loss = "auto",
+    loss: str | Mapping[str, Any] | Loss = "auto",
     rules: Sequence[str] | None = None,
     over: Mapping[str, tuple[float, float]] | None = None,
     schedules: Sequence[str | Mapping[str, Any]] = ("cosine",),
@@ -79,7 +79,8 @@ def race(
     Args:
         data: a name ("digits"), a path, (x, y), a torch Dataset, or a `Problem`.
         model: a word such as "mlp:128,128", or a function that makes a new module.
-        loss: "auto", a name, or a function of (prediction, target) that gives the mean loss.
+        loss: "auto", a name, a name with settings ("huber:delta=0.5" or {"name": "huber", "delta": 0.5}), or a function
+            of (prediction, target) that gives the mean loss.
         rules: names of the catalogue; None for every contender.
         over: ranges of hyperparameters to search, {"lr": (1e-4, 1e-1)}; None for each rule's own.
         schedules: of the learning rate, by name or as {"name": ..., settings}.
@@ -92,8 +93,8 @@ def race(
         finalists: rules whose best configuration is repeated over the fresh seeds.
         folder: where checkpoints go, so that a killed race can be resumed; None for none.
         progress: show a line of progress.
-        others: further fields of `RaceSpec`, such as target, split_seed, lanes, workers, or defaults=False to leave the
-            finalists' rules at their defaults out of the finals.
+        others: further fields of `RaceSpec`, such as target, split_seed, penalty, lanes, workers, or defaults=False to
+            leave the finalists' rules at their defaults out of the finals.
 
     Raises:
         UserError: one sentence on anything that does not fit.
@@ -103,7 +104,7 @@ def race(
     fields: dict[str, Any] = dict(
         problem=source,
         model=word,
-        loss=loss if isinstance(loss, str) else "auto",
+        loss=loss if isinstance(loss, str | Mapping) else "auto",
         rules=list(rules) if rules is not None else None,
         over=dict(over or {}),
         schedules=[{"name": s} if isinstance(s, str) else dict(s) for s in schedules],
@@ -131,11 +132,11 @@ def prepare(
     data: Any,
     target: str | None = None,
     split_seed: int = 0,
-    loss: str | Loss = "auto",
+    loss: str | Mapping[str, Any] | Loss = "auto",
     model: Callable[[], nn.Module] | None = None,
 ) -> Problem:
     """The problem of some data, with the user's own loss and model where given."""
-    return from_anything(data, target=target, split_seed=split_seed, loss=loss, model=model)
+    return from_anything(data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model)
 
 
 def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
@@ -144,7 +145,7 @@ def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
         spec = spec.model_copy(update={"model": "own"})
     factory = model_for(spec, problem)
     probe(factory, problem, spec.model)
-    running = Race(spec, problem, Model(factory), folder)
+    running = Race(spec, problem, penalised(factory, spec.penalty, problem), folder)
     running.about["id"] = folder.name if folder is not None else f"race-{slug(problem.name)}-{secrets.token_hex(3)}"
     return running
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ravine.errors import UserError, unknown
 from ravine.files import write_whole
 from ravine.initial import from_spec as initial_from_spec
-from ravine.rules.rule import Declared, Rule, hypers, name_of
+from ravine.losses import form_of, loss_text
+from ravine.penalties import Part, Projection, Prune, part_from_spec
+from ravine.rules.rule import AFTER, Combinator, Declared, Rule, chain, hypers, name_of, reads_elsewhere
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.validation import validated
@@ -29,7 +32,7 @@ class Recipe(BaseModel):
     size changes between epochs only. ``plateau`` holds the settings of a `ravine.schedules.Plateau`, which counts
     measurements of the validation loss, as ``patience`` does: one an epoch, or more where there are fewer than 18
     epochs. ``snapshots`` cuts the run into so many cosine cycles of the learning rate and keeps the weights at the end
-    of each.
+    of each. Each ``penalty`` is {"name": ..., settings ..., "on": a pattern of names}: see `ravine.penalties`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +45,7 @@ class Recipe(BaseModel):
     norm: str = "auto"  # batch for a resnet, layer for a transformer, none elsewhere
     norm_place: str = "before"  # or after: the nonlinearity
     init: str | dict[str, Any] | None = None  # the initialiser, or its table; None: the layers' own draw
-    loss: str = "auto"
+    loss: Annotated[str, BeforeValidator(loss_text)] = "auto"  # or {"name": "huber", "delta": 0.5}
     epochs: int = Field(default=30, ge=1)
     batch: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
@@ -53,6 +56,7 @@ class Recipe(BaseModel):
     plateau: dict[str, Any] | None = None
     rule: dict[str, Any] = Field(default_factory=lambda: {"name": "adam"})
     schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
+    penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
 
     def make_rule(self) -> Declared:
         """The checked rule, or the method on the whole training part."""
@@ -83,17 +87,29 @@ class Recipe(BaseModel):
         """The checked plateau."""
         return None if self.plateau is None else plateau_from(self.plateau)
 
+    def make_penalties(self) -> list[Part]:
+        """The checked penalties and projections, in their order."""
+        return checked_penalties(self.penalty, [self.make_rule()], self.epochs)
+
+    @property
+    def complete_from(self) -> float:
+        """The epoch from which the weights are what was asked for: pruned, if they are to be."""
+        return max((part.start for part in self.make_penalties() if isinstance(part, Prune)), default=0.0)
+
     def check(self) -> None:
         """Raise one sentence on the first value that is not allowed, alone or beside another."""
         self._check_snapshots()
         if self.init is not None:
             initial_from_spec(self.init)
+        if self.loss != "auto":
+            form_of(self.loss)
         if not isinstance(rule := self.make_rule(), Rule):
             for option in ("accumulate", "snapshots"):
                 if getattr(self, option) > 1:
                     raise UserError(f"{option} belongs to rules, not to {name_of(rule)}: leave it out")
         self.make_schedules()
         self.make_growth()
+        self.make_penalties()
         if self.make_plateau() is not None and "lr" not in hypers(self.make_rule()):
             raise UserError(f"plateau: {name_of(self.make_rule())} has no learning rate to reduce; leave plateau out")
         if self.accumulate > self.batch:
@@ -119,6 +135,31 @@ class Recipe(BaseModel):
     def toml(self) -> str:
         """The recipe as TOML text."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def checked_penalties(specs: Sequence[Mapping[str, Any]], rules: Collection[Declared], epochs: float) -> list[Part]:
+    """The penalties of a recipe or race; a `UserError` where one does not go with a rule or would do nothing."""
+    parts = [part_from_spec(spec) for spec in specs]
+    for part in parts:
+        if isinstance(part, Prune) and part.start >= epochs:
+            raise UserError(
+                f"prune: start {part.start:g} is not before the end of {epochs:g} epochs: it would do nothing"
+            )
+        if isinstance(part, Projection):
+            for rule in rules:
+                _check_beside(part, rule)
+    return parts
+
+
+def _check_beside(part: Projection, rule: Declared) -> None:
+    if not isinstance(rule, Rule):
+        raise UserError(f"{part.name} follows the steps of a rule, and {name_of(rule)} is a method: leave one out")
+    if part.needs_rate and "lr" not in hypers(rule):
+        raise UserError(f"{part.name} needs a learning rate, and {name_of(rule)} has none: leave one out")
+    later = [type(c).__name__ for c in chain(rule) if isinstance(c, Combinator) and AFTER.get(c.changes, 0) > 1]
+    later = [name for name in later if name != "MaxNorm"] + [name_of(rule)] * reads_elsewhere(rule)
+    if later:
+        raise UserError(f"{part.name} changes the weights after a step, which {later[0]} would miss: leave one out")
 
 
 def cycles(epochs: int, snapshots: int) -> dict[str, Any]:

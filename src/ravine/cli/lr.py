@@ -18,7 +18,7 @@ def lr(
     target: Annotated[str | None, typer.Option(help="column to predict, for a table")] = None,
     rule: Annotated[str, typer.Option(help="the optimizer; see ravine rules")] = "adam",
     model: Annotated[str, typer.Option(help="softmax, mlp:128,128, cnn:16,32, or own")] = "mlp:128,128",
-    loss: Annotated[str, typer.Option(help="cross_entropy, mse, l1, huber")] = "auto",
+    loss: Annotated[str, typer.Option(help="cross_entropy, hinge, mse, huber:delta=0.5 ...")] = "auto",
     batch: Annotated[int | None, typer.Option(min=1, help="samples a step; default: by the size of the data")] = None,
     low: Annotated[float, typer.Option(help="first learning rate of the sweep")] = 1e-6,
     high: Annotated[float, typer.Option(help="last learning rate of the sweep")] = 100.0,

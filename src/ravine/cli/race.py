@@ -50,7 +50,9 @@ def race(
         str | None,
         typer.Option(help="he, xavier:gain=4, lsuv, auto ...; default: the layers' own draw", rich_help_panel=PLAN),
     ] = None,
-    loss: Annotated[str, typer.Option(help="cross_entropy, mse, l1, huber", rich_help_panel=PLAN)] = "auto",
+    loss: Annotated[
+        str, typer.Option(help="cross_entropy, hinge, mse, huber:delta=0.5 ...", rich_help_panel=PLAN)
+    ] = "auto",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="of a full run; default: by the size of the data", rich_help_panel=PLAN)
     ] = None,
@@ -81,6 +83,10 @@ def race(
         typer.Option(
             "--with", help="clip-global-norm=1, coupled-decay=1e-4 ... around every rule", rich_help_panel=SPACE
         ),
+    ] = None,
+    penalty: Annotated[
+        list[str] | None,
+        typer.Option(help="l2=1e-4, 'max-norm=3 on=4.weight' ... in every run", rich_help_panel=PLAN),
     ] = None,
     widen: Annotated[
         bool, typer.Option(help="widen a range whose best value lies at its edge", rich_help_panel=SPACE)
@@ -120,6 +126,7 @@ def race(
         problem=source, target=target, model=model, activation=activation, norm=norm, norm_place=norm_place, init=init,
         loss=loss, epochs=epochs, batch=batch,
         rules=read.names(rules, "--rules") if rules is not None else None, combine=read.combinators(combine or []),
+        penalty=read.penalties(penalty or []),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
         widen=widen, lanes=lanes, workers=workers,

@@ -71,3 +71,32 @@ def combinators(texts: Sequence[str]) -> list[dict[str, Any]]:
         except ValueError:
             raise UserError(f"--with {text}: {setting} must be a number, as in {name}=1.0") from None
     return found
+
+
+def penalties(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Penalties of ["l2=1e-4", "max-norm=3 on=4.weight"]: a name, its number, and further settings after spaces.
+
+    >>> penalties(["l2=1e-4 on=*.bias"])
+    [{'name': 'l2', 'strength': 0.0001, 'on': '*.bias'}]
+    """
+    from ravine.errors import unknown
+    from ravine.penalties import catalogue, part_from_spec
+
+    found: list[dict[str, Any]] = []
+    for text in texts:
+        first, *rest = text.split() or [""]
+        name, _, amount = first.partition("=")
+        if name not in catalogue():
+            raise unknown("penalty", name, catalogue())
+        given = [f"{catalogue()[name].amount}={amount}"] * bool(amount) + rest
+        pairs = [(key, _value(value)) for key, _, value in (one.partition("=") for one in given)]
+        found.append({"name": name, **dict(pairs)})
+        part_from_spec(found[-1])
+    return found
+
+
+def _value(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -16,6 +16,7 @@ from ravine.engines.linear import with_lane_linears
 from ravine.engines.noise import noise_layers, with_keyed_noise
 from ravine.engines.program import Programs, Work
 from ravine.engines.repeatable import is_repeatable
+from ravine.engines.terms import Terms, total, without_held
 from ravine.randomness import build
 from ravine.rules.rule import Declared, Rule, slots_of
 from ravine.schedules import Schedule
@@ -67,14 +68,16 @@ class Places:
 class Model:
     """A model's code without its numbers: names, shapes and places of its parameters in a lane's weights."""
 
-    def __init__(self, factory: Callable[[], nn.Module]) -> None:
-        self.factory = factory
+    def __init__(self, factory: Callable[[], nn.Module], bind: Callable[[nn.Module], Terms] | None = None) -> None:
+        self.factory, self.bind = factory, bind  # ``bind`` makes the terms that the loss holds beside the data's
         self.module = with_keyed_noise(build(factory, 0))
         self.mapped = with_lane_linears(with_keyed_noise(build(factory, 0)))
         trained = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
         self.shapes = {name: p.shape for name, p in trained.items()}
         frozen = [n for n, p in self.module.named_parameters() if not p.requires_grad]
-        self.fixed = [*frozen, *(n for n, _ in self.module.named_buffers())]
+        self.terms = None if bind is None else bind(self.module)
+        held = {} if self.terms is None else self.terms.begin(trained)
+        self.fixed = [*frozen, *(n for n, _ in self.module.named_buffers()), *held]
         self.noise = noise_layers(self.module)
         self.dtype = next(iter(trained.values())).dtype
         self.places = Places(list(self.shapes.values()))
@@ -90,8 +93,10 @@ class Model:
         module = self.mapped if together else self.module
 
         def make() -> Programs:
-            work = _stepping(module, lane_loss(loss) if together else loss, self._names, together, shared)
-            return Programs(work, is_repeatable(module) and is_repeatable(loss), len(self.shapes))
+            own = lane_loss(loss) if together else loss
+            work = _stepping(module, own, self.terms, self._names, together, shared)
+            known = is_repeatable(module) and is_repeatable(loss) and (self.terms is None or self.terms.repeatable)
+            return Programs(work, known, len(self.shapes))
 
         return self._program((id(loss), together, shared), make)
 
@@ -122,9 +127,11 @@ class Model:
 
     def _draw(self, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
         module = with_keyed_noise(build(self.factory, seed))
-        weights = torch.cat([p.detach().reshape(-1) for n, p in module.named_parameters() if n in self.shapes])
+        trained = {n: p.detach() for n, p in module.named_parameters() if n in self.shapes}
+        weights = torch.cat([p.reshape(-1) for p in trained.values()])
         fixed = {n: p.detach().clone() for n, p in module.named_parameters() if n not in self.shapes}
-        return weights, {**fixed, **{n: b.detach().clone() for n, b in module.named_buffers()}}
+        held = {} if self.terms is None else self.terms.begin(trained)
+        return weights, {**fixed, **{n: b.detach().clone() for n, b in module.named_buffers()}, **held}
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:
         """Each parameter as a view of weights [..., P], of shape [..., *shape]."""
@@ -147,9 +154,11 @@ class Model:
         return module
 
 
-def _stepping(module: nn.Module, loss: Loss, names: Sequence[str], together: bool, shared: bool) -> Work:
+def _stepping(
+    module: nn.Module, loss: Loss, terms: Terms | None, names: Sequence[str], together: bool, shared: bool
+) -> Work:
     def one(named: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return loss(functional_call(module, named, (x,)), y)
+        return total(module, loss, terms, named, x, y)
 
     def work(*given: Tensor) -> Sequence[Tensor]:
         module.train()
@@ -170,7 +179,7 @@ def _stepping(module: nn.Module, loss: Loss, names: Sequence[str], together: boo
 
 def _predicting(module: nn.Module, names: Sequence[str], together: bool) -> Work:
     def one(named: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(module, named, (x,))
+        return functional_call(module, without_held(named), (x,))
 
     @torch.no_grad()
     def work(*given: Tensor) -> Sequence[Tensor]:

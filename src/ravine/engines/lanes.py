@@ -12,6 +12,7 @@ from ravine.engines.lane import Lane, Model
 from ravine.engines.memory import give_back
 from ravine.engines.noise import noise_key
 from ravine.engines.points import aheads, climbed, climbs, readouts
+from ravine.engines.terms import held_of
 from ravine.engines.updates import Group, grouped
 from ravine.problems.problem import Part
 from ravine.types import Loss
@@ -68,6 +69,7 @@ class Lanes:
             stacked, self.buffers = near, buffers
         for group in self.groups:
             group.update(self.weights, stacked, self.step_count, time, curvature)
+        self._finish(time)
         return losses[self.back]
 
     def set_hyper(self, row: int, name: str, value: float) -> None:
@@ -75,6 +77,15 @@ class Lanes:
         at = int(self.back[row])
         group = next(g for g in self.groups if g.start <= at < g.end)
         group.set_hyper(at - group.start, name, value)
+
+    def _finish(self, time: float) -> None:
+        """What the model's terms do to the weights after a step."""
+        terms = self.model.terms
+        if terms is None or not terms.finishes:
+            return
+        rates = [torch.from_numpy(group.at(time)["lr"]) for group in self.groups if "lr" in group.base]
+        each = torch.cat(rates) if len(rates) == len(self.groups) else None
+        terms.finish(self.model.views(self.weights), held_of(self.buffers), each, time)
 
     def _gradients(self, point: Tensor, part: Part, index: Tensor, pieces: int) -> tuple[Tensor, Sequence[Tensor]]:
         """The mean losses [K] at the weights ``point`` [K, P], and the gradients, [K, *shape] for each parameter."""

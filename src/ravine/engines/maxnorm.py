@@ -110,7 +110,12 @@ def _table(parts: list[tuple[Tensor, int]]) -> tuple[Integers, Integers]:
 
 def _shorten(part: Tensor, limit: float) -> None:
     """The same where no kernel can: rows with gaps, another device."""
-    exact = torch.float64 if part.dtype == torch.float64 else torch.float32
     with torch.no_grad():
-        norms = torch.linalg.vector_norm(part, dim=tuple(range(1, part.dim())), keepdim=True, dtype=exact)
-        part.copy_(torch.where(norms <= limit, part, part * (limit / norms)))
+        part.copy_(shortened(part, limit))
+
+
+def shortened(part: Tensor, limit: float | Tensor) -> Tensor:
+    """The same out of place."""
+    exact = torch.float64 if part.dtype == torch.float64 else torch.float32
+    norms = torch.linalg.vector_norm(part, dim=tuple(range(1, part.dim())), keepdim=True, dtype=exact)
+    return torch.where(norms <= limit, part, part * (limit / norms))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ _library.define("uniform(Tensor keys, int[] shape, bool spatial, Device device) 
 
 
 def _uniform(keys: Tensor, shape: list[int], spatial: bool, device: torch.device) -> Tensor:
-    """Uniform numbers of that shape for one key, or for each of a vector of keys."""
+    """Uniform numbers of that shape for one key, or for each of a vector of keys; key 0 asks torch's generator."""
     seeds: list[int] = keys.reshape(-1).tolist()
+    seeds = [seed or int(torch.randint(1, 2**62, ())) for seed in seeds]
     size = shape[:2] + [1] * len(shape[2:]) if spatial else shape
     drawn = {seed: torch.rand(size, generator=torch.Generator().manual_seed(seed)) for seed in dict.fromkeys(seeds)}
     one = drawn[seeds[0]] if keys.dim() == 0 else torch.stack([drawn[seed] for seed in seeds])
@@ -55,25 +57,42 @@ class _Uniform(torch.autograd.Function):
         return (draw.expand(info.batch_size, *draw.shape) if in_dims[0] is None else draw), 0
 
 
-class KeyedDropout(nn.Module):
+class Keyed(nn.Module):
+    """A layer that draws by the key in its buffer; in anybody's own loop, without a key, from torch's generator."""
+
+    noise_key: Tensor
+
+    def hold_key(self) -> None:
+        """Make the buffer; after the constructor of `nn.Module`."""
+        self.register_buffer(KEY, torch.zeros((), dtype=torch.int64), persistent=False)
+
+    def uniform(self, like: Tensor, spatial: bool = False) -> Tensor:
+        """Uniform numbers in [0, 1) of that shape; of [n, channels, 1, ...] if ``spatial``."""
+        return _Uniform.apply(self.noise_key, like.detach(), spatial)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers of that shape and type, cut at 5 deviations."""
+        middle = self.uniform(like).double().clamp(3e-7, 1 - 3e-7)
+        return (math.sqrt(2) * torch.erfinv(2 * middle - 1)).to(like.dtype)
+
+
+class KeyedDropout(Keyed):
     """Inverted dropout with probability ``p`` of dropping; ``spatial`` drops whole channels of [n, channels, ...].
 
     Reference: Srivastava et al. 2014, JMLR 15:1929, scaled at training time.
     """
 
-    noise_key: Tensor
-
     def __init__(self, p: float, spatial: bool = False) -> None:
         super().__init__()
         self.p = p
         self.spatial = spatial
-        self.register_buffer(KEY, torch.zeros((), dtype=torch.int64), persistent=False)
+        self.hold_key()
 
     def forward(self, x: Tensor) -> Tensor:
         """The input with entries dropped and the rest scaled, in training; the input itself otherwise."""
         if not self.training or self.p == 0.0:
             return x
-        uniform = _Uniform.apply(self.noise_key, x.detach(), self.spatial)
+        uniform = self.uniform(x, self.spatial)
         kept: Tensor = (uniform >= self.p).to(x.dtype)
         return x * kept / (1 - self.p) if self.p < 1 else x * kept
 
@@ -96,7 +115,7 @@ def with_keyed_noise(model: nn.Module) -> nn.Module:
 
 def noise_layers(model: nn.Module) -> list[str]:
     """The names of the buffers that hold a key, in the order of the layers."""
-    return [f"{name}.{KEY}" if name else KEY for name, m in model.named_modules() if isinstance(m, KeyedDropout)]
+    return [f"{name}.{KEY}" if name else KEY for name, m in model.named_modules() if isinstance(m, Keyed)]
 
 
 def gradient_noise(seed: int, step: int, place: int, like: Tensor) -> Tensor:

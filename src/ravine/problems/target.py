@@ -15,7 +15,10 @@ from ravine.types import Loss, Task
 
 MANY_CLASSES = 20  # more different whole numbers than this are a number to predict
 CLASS_SHARE = 0.1  # and so are more than this share of the rows
-NUMBER_LOSSES = ("mse", "l1", "huber")
+NUMBER_LOSSES = ("mse", "l1", "huber")  # the names that say of whole numbers what they are
+CLASS_LOSSES = (
+    "cross_entropy", "binary_cross_entropy", "hinge", "logistic", "exponential", "squared_softmax", "squared_sigmoid",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,12 @@ def _check_kind(name: str, values: NDArray[Any]) -> None:
 
 
 def _are_classes(values: NDArray[Any], task: Task | None, loss: str | Loss, numbered: bool) -> bool:
-    if task is not None or loss == "cross_entropy":
+    word = loss.partition(":")[0] if isinstance(loss, str) else "auto"
+    if task is not None or word in CLASS_LOSSES:
         return task != "regression"
     if values.dtype.kind in "UOb":
         return True
-    if values.ndim == 2 or values.dtype.kind == "f" or loss in NUMBER_LOSSES:
+    if values.ndim == 2 or values.dtype.kind == "f" or word in NUMBER_LOSSES:
         return False
     return few_values(values) or (numbered and _without_gap(values))
 

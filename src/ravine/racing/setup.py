@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ravine.errors import UserError
+from ravine.penalties import Prune
 from ravine.problems.problem import Problem
 from ravine.racing.space import Space, make_space, shares
 from ravine.racing.spec import MOST, RaceSpec
 from ravine.randomness import key
+from ravine.recipe import checked_penalties
 from ravine.rules.rule import Rule, Search
 from ravine.schedules import check, from_spec
 from ravine.solvers.method import Method
@@ -46,6 +48,9 @@ class Setup:
             check(from_spec(schedule)).over(epochs)
         budget = spec.budget or 64
         space = make_space(spec.rules, spec.combine, spec.over, spec.schedules, budget, spec.seed)
+        for part in checked_penalties(spec.penalty, space.rules.values(), epochs):
+            if isinstance(part, Prune) and part.start > 0:
+                raise UserError("prune: in a race start is 0, since runs are compared from their first epochs on")
         if budget < len(space.rules):
             raise UserError(f"a budget of {budget} is too small for {len(space.rules)} rules: give at least one each")
         fresh = tuple(key(spec.seed, "fresh", i) % 10**6 + 1 for i in range(spec.seeds))

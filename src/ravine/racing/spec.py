@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ravine.losses import loss_text
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
 
@@ -21,9 +23,10 @@ class RaceSpec(BaseModel):
     norm: str = "auto"
     norm_place: str = "before"
     init: str | dict[str, Any] | None = None
-    loss: str = "auto"
+    loss: Annotated[str, BeforeValidator(loss_text)] = "auto"  # or {"name": "huber", "delta": 0.5}
     rules: list[str] | None = None  # names of the catalogue; None: every contender
     combine: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # around every rule, from the inside
+    penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # of every run, as a recipe has them
     over: dict[str, tuple[float, float]] = Field(default_factory=dict[str, tuple[float, float]])
     schedules: list[dict[str, Any]] = Field(default_factory=lambda: [{"name": "cosine"}])
     budget: int | None = Field(default=64, ge=1, le=MOST)  # configurations

@@ -111,7 +111,7 @@ class Product(Schedule):
 
 def settings(kind: type[Any]) -> dict[str, Setting]:
     """The declared settings of a class, such as a schedule's, by name."""
-    return {f.name: f.metadata["setting"] for f in fields(kind)}
+    return {f.name: f.metadata["setting"] for f in fields(kind) if "setting" in f.metadata}
 
 
 def known(schedule: Schedule, length: T | None) -> T:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.engines.noise import noise_key
+from ravine.engines.terms import held_of, total
 from ravine.problems.problem import Part
 from ravine.rules.rule import Declared, name_of, values, with_values
 from ravine.solvers.kfac import KFAC
@@ -65,7 +66,8 @@ class Layered:
         schedule = self.lane.schedules.get("lr")
         self.optimizer.param_groups[0]["lr"] = self.rate * (1.0 if schedule is None else schedule(time))
         self.optimizer.zero_grad()
-        loss = self.loss(self.module(part.x[index[0]]), part.y[index[0]])
+        named = {**self._parameters, **held_of(self.lane.buffers)}
+        loss = total(self.module, self.loss, self.model.terms, named, part.x[index[0]], part.y[index[0]])
         loss.backward()
         finite = all(bool(torch.isfinite(p.grad).all()) for p in self._parameters.values() if p.grad is not None)
         if not (bool(torch.isfinite(loss)) and finite):
@@ -102,5 +104,5 @@ class Layered:
     def _lane(self, slots: dict[str, Tensor], numbers: dict[str, float]) -> Lane:
         weights = torch.cat([p.detach().reshape(-1) for p in self._parameters.values()])
         now = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
-        buffers = {name: now[name].detach().clone() for name in self.lane.buffers}
+        buffers = {name: now.get(name, old).detach().clone() for name, old in self.lane.buffers.items()}
         return Lane(self.rule, self.lane.schedules, self.seeds[0], weights, buffers, slots, numbers, self.step_count)

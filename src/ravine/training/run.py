@@ -51,11 +51,12 @@ class Run:
     diverged: str = ""
     best: Lane | None = None  # the state at the lowest validation loss, for runs that keep it
     snapshots: list[Lane] = field(default_factory=list[Lane])  # the weights at the ticks at which they were to be kept
+    since: float = 0.0  # the epoch after which a point can be the best: before it the weights were not yet pruned
 
     @property
     def best_point(self) -> Point | None:
-        """The measured point with the lowest validation loss, not counting the one before the first step."""
-        finite = [point for point in self.curve[1:] if math.isfinite(point.valid_loss)]
+        """The measured point with the lowest validation loss, not counting those up to ``since`` and before a step."""
+        finite = [point for point in self.curve[1:] if math.isfinite(point.valid_loss) and point.epoch > self.since]
         return min(finite, key=lambda point: point.valid_loss, default=None)
 
     @property
@@ -74,7 +75,7 @@ class Run:
         self.curve.append(Point(epoch=epoch, train_loss=train_loss, valid_loss=valid_loss, metric=metric))
         if valid_loss > EXPLODED * max(start, 1e-3):
             self.diverged = f"loss rose to {valid_loss:.1e} by epoch {epoch:.3g}"
-        return len(self.curve) > 1 and valid_loss < before
+        return len(self.curve) > 1 and valid_loss < before and epoch > self.since
 
     def result(self, status: Status) -> RunResult:
         """The run as a value to keep."""

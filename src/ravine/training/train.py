@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from ravine.models import model_factory
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
+from ravine.penalties import Bound, check_activations, part_from_spec
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import order
 from ravine.recipe import Recipe
@@ -73,6 +75,16 @@ def model_of(
     return problem.model
 
 
+def penalised(factory: Callable[[], nn.Module], penalty: Sequence[Mapping[str, Any]], problem: Problem) -> Model:
+    """The model with the penalties and projections of its runs; a `UserError` where they do not fit it."""
+    parts = [part_from_spec(spec) for spec in penalty]
+    if not parts:
+        return Model(factory)
+    model = Model(factory, partial(Bound, parts))
+    check_activations(parts, model.module, problem.train.x[:64])
+    return model
+
+
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
     """A model's parameters and buffers by name, contiguous, sharing no memory."""
     return {name: tensor.detach().clone().contiguous() for name, tensor in module.state_dict().items()}
@@ -84,8 +96,8 @@ class Training:
     def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None) -> None:
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
-        self.model = Model(model_for(recipe, problem))
         recipe.check()
+        self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
@@ -94,6 +106,7 @@ class Training:
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
         lane = self.model.lane(candidate.rule, candidate.bound(recipe.epochs), recipe.seed)
         self.state = Run(f"s{recipe.seed}", candidate, recipe.seed, "train", lane)
+        self.state.since = recipe.complete_from
         self.stopped_early = False
         self.interrupted = False
         self._saved, self._saving = -math.inf, 0.0
@@ -153,6 +166,7 @@ class Training:
         if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
             raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
+        self.state.since = self.recipe.complete_from
         self.stopped_early = bool(facts["stopped_early"])
         self.waiting = Waiting(**facts.get("waiting", {}))
         self.reductions = [(epoch, rate) for epoch, rate in facts.get("reductions", [])]

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import noise_key
+from ravine.engines.terms import total, without_held
 from ravine.problems.problem import Part
 from ravine.randomness import key
 from ravine.rules.rule import with_values
@@ -108,25 +109,27 @@ class Whole:
         leaf = x.detach().clone().requires_grad_(graph)
         buffers = {name: b.clone() for name, b in self.buffers.items()}
         with torch.set_grad_enabled(graph):
-            return Evaluated(self.loss(self._call(leaf, buffers, part.x), part.y), [leaf])
+            return Evaluated(self._call(leaf, buffers, part), [leaf])
 
     def _see(self, part: Part, x: Tensor) -> None:
         """Let running statistics see the whole part at a new place."""
         if self._has_statistics:
             with torch.no_grad():
-                self._call(x, self.buffers, part.x)
+                self._call(x, self.buffers, part)
 
-    def _call(self, x: Tensor, buffers: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    def _call(self, x: Tensor, buffers: dict[str, Tensor], part: Part) -> Tensor:
         self.model.module.train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(self.seed, "whole"))  # for a model that draws by itself
-            return functional_call(self.model.module, {**self.model.views(x), **buffers}, (inputs,))
+            named = {**self.model.views(x), **buffers}
+            return total(self.model.module, self.loss, self.model.terms, named, part.x, part.y)
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """The outputs in evaluation mode, [1, n, ...]."""
         self.model.module.eval()
-        return functional_call(self.model.module, {**self.model.views(self._x), **self.buffers}, (x,)).unsqueeze(0)
+        named = {**self.model.views(self._x), **without_held(self.buffers)}
+        return functional_call(self.model.module, named, (x,)).unsqueeze(0)
 
     def lend(self) -> list[Lane]:
         """The run's state, as `Lanes.lend`; here in memory of its own."""

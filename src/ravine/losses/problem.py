@@ -1,4 +1,4 @@
-"""Losses by name, whether labels fit them, and the metric that a report shows beside them."""
+"""The loss of a problem, whether labels fit it, and the metric that a report shows beside it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,32 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ravine.errors import UserError, unknown
+from ravine.errors import UserError
+from ravine.losses.catalogue import FORMS, form_of, names_for
 from ravine.problems.problem import Problem
 from ravine.types import Loss
-
-CLASS_LOSSES: dict[str, Loss] = {"cross_entropy": functional.cross_entropy}
-NUMBER_LOSSES: dict[str, Loss] = {
-    "mse": functional.mse_loss,
-    "l1": functional.l1_loss,
-    "huber": functional.huber_loss,
-}
 
 
 def loss_of(problem: Problem) -> Loss:
     """The loss of a problem as a function of (prediction, target); a `UserError` where labels do not fit it."""
     if not isinstance(problem.loss, str):
         return problem.loss
-    fitting, other = CLASS_LOSSES, NUMBER_LOSSES
-    if problem.task == "regression":
-        fitting, other = other, fitting
+    fitting = names_for(problem.task)
     if problem.loss == "auto":
-        return next(iter(fitting.values()))
-    if problem.loss in other:
+        return FORMS[fitting[0]]().function()
+    form = form_of(problem.loss)
+    if form.task != problem.task:
         kind = "classes" if problem.task == "classification" else "numbers"
         raise UserError(
-            f"loss {problem.loss} does not fit {problem.name}, whose target is {kind}: use {' or '.join(fitting)}"
+            f"loss {form.name} does not fit {problem.name}, whose target is {kind}: use {' or '.join(fitting)}"
         )
-    if problem.loss not in fitting:
-        raise unknown("loss", problem.loss, fitting)
-    return fitting[problem.loss]
+    weights = getattr(form, "weights", None)
+    if weights is not None and len(weights) != problem.outputs:
+        raise UserError(
+            f"loss {problem.loss}: {len(weights)} weights for the {problem.outputs} outputs of {problem.name}"
+        )
+    return form.function()
 
 
 def loss_name(problem: Problem) -> str:
@@ -45,7 +40,7 @@ def loss_name(problem: Problem) -> str:
         return getattr(problem.loss, "__name__", type(problem.loss).__name__)
     if problem.loss != "auto":
         return problem.loss
-    return next(iter(CLASS_LOSSES if problem.task == "classification" else NUMBER_LOSSES))
+    return names_for(problem.task)[0]
 
 
 def metric_name(problem: Problem) -> str:

@@ -1,0 +1,190 @@
+"""Noise as layers: dropout in its forms, on connections, on inputs, on weights, on whole blocks; and what it is worth.
+
+Every layer says which share it takes: ``drop=0.2`` and ``keep=0.8`` are the same. In lanes and recipes each draws by
+(seed, step, layer); in a loop of your own from torch's generator, or by `set_keys`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.dropout import _DropoutNd as TorchDropout  # pyright: ignore[reportPrivateUsage]
+
+from ravine.engines.noise import Keyed, KeyedDropout, noise_key
+from ravine.errors import UserError
+from ravine.randomness import key
+
+
+def dropped(drop: float | None, keep: float | None) -> float:
+    """The share that is dropped, from whichever of the two was given.
+
+    >>> dropped(drop=None, keep=0.8)
+    0.2
+    """
+    if (drop is None) == (keep is None):
+        raise UserError("dropout: give drop (the share that is set to 0) or keep (the share that stays), one of them")
+    name, given = ("drop", drop) if drop is not None else ("keep", keep)
+    assert given is not None
+    if not 0 < given < 1:
+        what = "all is dropped" if (given >= 1) == (name == "drop") else "nothing is dropped"
+        raise UserError(f"dropout: {name} must lie in (0, 1), got {given:g}, with which {what}")
+    return given if name == "drop" else round(1 - given, 12)
+
+
+def _positive(std: float, what: str) -> float:
+    if not 0 < std < float("inf"):
+        raise UserError(f"{what}: std must be positive, got {std:g}")
+    return std
+
+
+class InvertedDropout(KeyedDropout):
+    """Dropout scaled at training: entries are dropped, the others divided by the share kept; the identity at test."""
+
+    def __init__(self, *, drop: float | None = None, keep: float | None = None) -> None:
+        super().__init__(dropped(drop, keep))
+
+
+class SpatialDropout(KeyedDropout):
+    """Inverted dropout of whole channels of [n, channels, ...] (Tompson et al. 2015, arXiv:1411.4280)."""
+
+    def __init__(self, *, drop: float | None = None, keep: float | None = None) -> None:
+        super().__init__(dropped(drop, keep), spatial=True)
+
+
+class StandardDropout(Keyed):
+    """Dropout scaled at test: entries are dropped in training, all are multiplied by the share kept at test.
+
+    Reference: Srivastava et al. 2014, JMLR 15:1929, section 4.
+    """
+
+    def __init__(self, *, drop: float | None = None, keep: float | None = None) -> None:
+        super().__init__()
+        self.p = dropped(drop, keep)
+        self.hold_key()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Entries dropped in training, all scaled at test."""
+        return x * (self.uniform(x) >= self.p).to(x.dtype) if self.training else x * (1 - self.p)
+
+
+class DropConnect(nn.Linear, Keyed):
+    """A linear layer whose weights are dropped, one draw a minibatch, the others divided by the share kept.
+
+    At test the mean of the weights is used (Wan et al. 2013, ICML 28:1058, draw for each sample, and sample at test).
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, bias: bool = True, *, drop: float | None = None, keep: float | None = None
+    ) -> None:
+        self.p = dropped(drop, keep)
+        super().__init__(inputs, outputs, bias)
+        self.hold_key()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., inputs] to [..., outputs]."""
+        if not self.training:
+            return functional.linear(input, self.weight, self.bias)
+        kept = (self.uniform(self.weight) >= self.p).to(self.weight.dtype) / (1 - self.p)
+        return functional.linear(input, self.weight * kept, self.bias)
+
+
+class WeightNoise(nn.Linear, Keyed):
+    """A linear layer with normal noise of deviation ``std`` on its weights in training (Graves 2011, NeurIPS 24)."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True, *, std: float) -> None:
+        self.std = _positive(std, "weight noise")
+        super().__init__(inputs, outputs, bias)
+        self.hold_key()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., inputs] to [..., outputs]."""
+        weight = self.weight + self.std * self.normal(self.weight) if self.training else self.weight
+        return functional.linear(input, weight, self.bias)
+
+
+class GaussianNoise(Keyed):
+    """Normal noise of deviation ``std``, in units of its input, added in training (Bishop 1995, Neural Comp. 7:108).
+
+    On n inputs of a linear model it adds n std^2 |w|^2 to the sum of squared errors: ridge regression.
+    """
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = _positive(std, "Gaussian noise")
+        self.hold_key()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input with noise in training; the input itself otherwise."""
+        return x + self.std * self.normal(x) if self.training else x
+
+
+class StochasticDepth(Keyed):
+    """x + block(x), where a sample goes past the block with probability ``drop`` in training; what stays is scaled up.
+
+    Reference: Huang et al. 2016, arXiv:1603.09382, who scale at test instead.
+    """
+
+    def __init__(self, block: nn.Module, *, drop: float | None = None, keep: float | None = None) -> None:
+        super().__init__()
+        self.block = block
+        self.p = dropped(drop, keep)
+        self.hold_key()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, ...] to the same shape."""
+        if not self.training:
+            return x + self.block(x)
+        drawn = self.uniform(x.flatten(1)[:, :1])
+        stays = (drawn >= self.p).to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+        return x + self.block(x) * stays / (1 - self.p)
+
+
+def set_keys(module: nn.Module, seed: int, step: int) -> None:
+    """Let every layer of noise draw by (seed, step, its place), as in a lane; for a loop of your own."""
+    layers = [layer for layer in module.modules() if isinstance(layer, Keyed)]
+    for place, layer in enumerate(layers):
+        layer.noise_key.fill_(noise_key(seed, step, place))
+
+
+@torch.no_grad()
+def monte_carlo(module: nn.Module, x: Tensor, draws: int = 50, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of a model's outputs over draws of its noise at test, each of the output's shape.
+
+    Only layers of noise are in training mode; the model, its keys and torch's generator are afterwards what they were.
+    The deviation is of the outputs as they are; give a model that ends in a softmax for that of probabilities.
+    Reference: Gal & Ghahramani 2016, arXiv:1506.02142.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, Keyed | TorchDropout)]
+    if not layers:
+        raise UserError("Monte-Carlo dropout: the model has no layer of noise, so every draw would be the same")
+    if draws < 2:
+        raise UserError(f"Monte-Carlo dropout: a deviation needs 2 draws or more, got {draws}")
+    outputs: list[Tensor] = []
+    with _drawing(module, layers), torch.random.fork_rng(devices=[]):
+        for draw in range(draws):
+            torch.manual_seed(key(seed, "monte carlo", draw))
+            set_keys(module, seed, draw)
+            outputs.append(module(x))
+    stacked = torch.stack(outputs)
+    return stacked.mean(0), stacked.std(0)
+
+
+@contextmanager
+def _drawing(module: nn.Module, layers: Sequence[nn.Module]) -> Generator[None]:
+    """Within, only these layers are in training mode; modes and keys are put back."""
+    modes = [(part, part.training) for part in module.modules()]
+    keys = [(layer, layer.noise_key.clone()) for layer in layers if isinstance(layer, Keyed)]
+    module.eval()
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+        for layer, old in keys:
+            layer.noise_key.copy_(old)
