@@ -9,10 +9,13 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
+from ravine.augment import make
 from ravine.errors import UserError, unknown
 from ravine.files import write_whole
+from ravine.problems.preprocess import check_names
 from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
+from ravine.solvers.method import Method
 from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.validation import validated
 
@@ -28,7 +31,8 @@ class Recipe(BaseModel):
     size changes between epochs only. ``plateau`` holds the settings of a `ravine.schedules.Plateau`, which counts
     measurements of the validation loss, as ``patience`` does: one an epoch, or more where there are fewer than 18
     epochs. ``snapshots`` cuts the run into so many cosine cycles of the learning rate and keeps the weights at the end
-    of each.
+    of each. ``preprocess`` names what is done to the inputs in place of standardising them, ``augment`` the steps that
+    change each training sample anew in every epoch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +47,8 @@ class Recipe(BaseModel):
     batch: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
+    preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
+    augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     patience: int = Field(default=0, ge=0)  # measurements without a better validation loss before stopping; 0: never
     accumulate: int = Field(default=1, ge=1)  # parts in which a minibatch goes through the model; the step is the same
     snapshots: int = Field(default=0, ge=0)  # 0: none
@@ -86,6 +92,11 @@ class Recipe(BaseModel):
             for option in ("accumulate", "snapshots"):
                 if getattr(self, option) > 1:
                     raise UserError(f"{option} belongs to rules, not to {name_of(rule)}: leave it out")
+        if self.augment:
+            make(self.augment)
+            check_augmentable(rule)
+        if self.preprocess is not None:
+            check_names(self.preprocess)
         self.make_schedules()
         self.make_growth()
         if self.make_plateau() is not None and "lr" not in hypers(self.make_rule()):
@@ -113,6 +124,12 @@ class Recipe(BaseModel):
     def toml(self) -> str:
         """The recipe as TOML text."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def check_augmentable(rule: Declared) -> None:
+    """Raise one sentence where a contender takes the whole training part at once, which no augmentation changes."""
+    if isinstance(rule, Method):
+        raise UserError(f"augment changes minibatches, and {name_of(rule)} takes the whole training part: leave it out")
 
 
 def cycles(epochs: int, snapshots: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ravine.engines.lane import Lane, Model
 from ravine.losses import loss_of
+from ravine.problems.prepare import prepared
 from ravine.problems.problem import Problem
 from ravine.racing.moment import Moment, Phase, moment_of
 from ravine.racing.plan import Plan, choose
@@ -20,6 +21,7 @@ from ravine.racing.setup import Setup
 from ravine.racing.space import draw, widen
 from ravine.racing.spec import RaceSpec
 from ravine.racing.statistics import interval
+from ravine.recipe import check_augmentable
 from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of
 from ravine.training import checkpoint
@@ -34,6 +36,7 @@ class Race:
     """A race in progress. ``run`` advances it and yields moments; at any of them its fields tell what is known."""
 
     def __init__(self, spec: RaceSpec, problem: Problem, model: Model, folder: Path | None = None) -> None:
+        problem = prepared(problem, spec.preprocess, spec.augment)
         self.spec, self.problem, self.model, self.folder = spec, problem, model, folder
         self.about = {"id": "race", "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": ""}
         self.loss = loss_of(problem)
@@ -42,6 +45,8 @@ class Race:
         self.space = self.setup.space
         for rule in self.space.rules.values():
             check_contender(rule, model)
+            if problem.augment is not None:
+                check_augmentable(rule)
         self.plan: Plan | None = None
         self.phase: Phase = "pilot"
         self.rung = 0

@@ -19,6 +19,7 @@ from ravine.models import model_factory
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
+from ravine.problems.prepare import prepared
 from ravine.problems.problem import Part, Problem
 from ravine.recipe import Recipe
 from ravine.results import Point, RunResult
@@ -50,6 +51,7 @@ class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
     def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None) -> None:
+        problem = prepared(problem, recipe.preprocess, recipe.augment)
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
         self.model = Model(model_of(recipe.model, recipe.activation, problem))
