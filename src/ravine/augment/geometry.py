@@ -173,14 +173,14 @@ class Shear(Geometric):
 class Lens(Geometric):
     """Bends as a lens does, to a barrel or a pincushion: what lies at radius r is read at r (1 + k r^2).
 
-    r is 1 at half the longer side.   Reference: Brown 1966, the first radial term.
+    r is 1 at the corners; up to a third, no place is read twice.   Reference: Brown 1966, the first radial term.
     """
 
     draws: ClassVar[int] = 1
-    strength: float = setting(0.2, "number", "largest k, to either side", "(0, 0.5]")
+    strength: float = setting(0.2, "number", "largest k, to either side", "(0, 0.33]")
 
     def source(self, x: Tensor, y: Tensor, u: Tensor, size: tuple[int, int]) -> Places:
-        square = (x * x + y * y) * (2 / max(size)) ** 2
+        square = (x * x + y * y) * (4 / (size[0] ** 2 + size[1] ** 2))
         bent = 1 + per_image(between(u[:, 0], -self.strength, self.strength), x) * square
         return x * bent, y * bent
 
