@@ -68,6 +68,15 @@ def test_labels_are_mixed_in_the_shares_of_the_samples(name: str) -> None:
     assert int(((y > 0).sum(1) == 2).sum()) > n / 2
 
 
+def test_one_number_a_sample_is_mixed_as_a_column_of_them() -> None:
+    pool, ids = Pool(torch.rand(9, 4), torch.rand(9)), torch.arange(9)
+    _, y = make("mixup:1").labelled(pool.x, pool.y, ids, pool=pool)
+    _, column = make("mixup:1").labelled(pool.x, pool.y[:, None], ids, pool=Pool(pool.x, pool.y[:, None]))
+    assert y.equal(column[:, 0])
+    with pytest.raises(UserError, match="say how many classes"):
+        make("mixup").labelled(pool.x, ids, ids, pool=Pool(pool.x, ids))
+
+
 def test_numbers_to_predict_are_mixed_too_and_p_leaves_some_alone() -> None:
     pool = Pool(torch.rand(200, 4), torch.rand(200, 1))
     x, y = make("mixup:1:p=0.5").labelled(pool.x, pool.y, torch.arange(200), pool=pool)

@@ -1,4 +1,4 @@
-"""Preprocessing: fitted on the training part, in place of standardising, saved with the run; what it does to descent."""
+"""Preprocessing: fitted on the training part, in place of standardising; saved with the run; quicker descent."""
 
 from __future__ import annotations
 

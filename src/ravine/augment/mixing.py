@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from ravine.augment.step import Mixing, per_image
@@ -52,5 +51,7 @@ class CutMix(Mixing):
 
 def beta(alpha: float, u: Tensor) -> Tensor:
     """Numbers of Beta(alpha, alpha) from uniform ones, by the inverse of its distribution function."""
+    from scipy.special import betaincinv
+
     found = betaincinv(alpha, alpha, (u.double() + 2.0**-25).cpu().numpy())
     return torch.from_numpy(found).to(u.device, torch.float32)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ravine.augment.geometry import Flip, FlipVertical
-from ravine.augment.step import Geometric, Mixing, Pointwise, Step
+from ravine.augment.step import Geometric, Mixing, Pointwise, Step, per_image
 from ravine.augment.warp import Drawn, warp
 from ravine.errors import UserError
 from ravine.randomness import key
@@ -23,7 +23,7 @@ class Pool(NamedTuple):
     """The whole training part: row i is the sample whose id is i."""
 
     x: Tensor  # [samples, ...]
-    y: Tensor  # int64 [samples] for classes, float32 [samples, outputs] for numbers
+    y: Tensor  # int64 [samples] for classes, floats [samples] or [samples, outputs] for numbers
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,19 @@ class Augment:
         self._check_batch(x, ids)
         if self.mixing is None:
             return self._changed(x, ids, seed, epoch), y
+        if not classes and not y.is_floating_point():
+            raise UserError(f"augment {self.mixing.name}: labels are integers, so say how many classes there are")
+        ids = ids.to(x.device)
         chosen, own = key(seed, "augment other", epoch), key(seed, "augment", epoch, len(self.steps) - 1)
         hit, u = self.mixing.drawn(own, ids)
         other = _others(chosen, ids, len(pool.x))
         both = self._changed(torch.cat([x, pool.x[other]]), torch.cat([ids, other]), seed, epoch)
         first, second = both[: len(x)], both[len(x) :]
         mixed, share = self.mixing.mix(first, second, u)
-        share = torch.where(hit, share, torch.ones_like(share)).unsqueeze(1)
-        mixed = torch.where(hit.view(-1, *[1] * (x.dim() - 1)), mixed, first)
-        return mixed, share * _shares(y, classes) + (1 - share) * _shares(pool.y[other], classes)
+        mixed = torch.where(per_image(hit, x), mixed, first)
+        own_y, other_y = _shares(y, classes), _shares(pool.y[other], classes)
+        share = per_image(torch.where(hit, share, torch.ones_like(share)), own_y)
+        return mixed, share * own_y + (1 - share) * other_y
 
     @property
     def mixing(self) -> Mixing | None:
@@ -117,7 +121,7 @@ class Augment:
                 seen = key(seed, "augment", epoch, place)
                 hit, u = step.drawn(seen, ids)
                 new = step.apply(found, u, seen, ids, mean)
-                found = new if step.p == 1 else torch.where(hit.view(-1, *[1] * (x.dim() - 1)), new, found)
+                found = new if step.p == 1 else torch.where(per_image(hit, x), new, found)
         return (found - mean) / torch.where(std > 0, std, torch.inf) if scaled else found
 
 

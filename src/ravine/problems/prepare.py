@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ravine.augment import Augment, make
+from ravine.augment import Augment, make, to_spec
 from ravine.errors import UserError
 from ravine.problems.preprocess import WHITENINGS, preprocessed
 from ravine.problems.problem import Problem
@@ -17,12 +17,17 @@ def prepared(problem: Problem, preprocess: Sequence[str] | None, augment: Sequen
 
     Raises a `UserError` where a step does not fit the data.
     """
-    problem = preprocessed(problem, preprocess)
-    made = augmentation(problem, augment) if augment else None
-    if made is None or (problem.augment is not None and problem.augment.steps == made.steps):
+    done = preprocessed(problem, preprocess)
+    has = problem.augment.steps if problem.augment is not None else ()
+    wanted = augment or [to_spec(step) for step in has]
+    if not wanted:
+        return done
+    made = augmentation(done, wanted)  # anew where the inputs changed, since it knows where black is
+    if done is problem and made.steps == has:
         return problem
     clause = f"augmented by {', '.join(step.name for step in made.steps)}"
-    return replace(problem, augment=made, understood=(*problem.understood, clause))
+    said = [words for words in done.understood if not words.startswith("augmented by ")]
+    return replace(done, augment=made, understood=(*said, clause))
 
 
 def augmentation(problem: Problem, augment: str | Sequence[str | Mapping[str, Any]]) -> Augment:

@@ -21,7 +21,6 @@ from ravine.racing.setup import Setup
 from ravine.racing.space import draw, widen
 from ravine.racing.spec import RaceSpec
 from ravine.racing.statistics import interval
-from ravine.recipe import check_augmentable
 from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of
 from ravine.training import checkpoint
@@ -44,9 +43,7 @@ class Race:
         self.clock = self.setup.clock
         self.space = self.setup.space
         for rule in self.space.rules.values():
-            check_contender(rule, model)
-            if problem.augment is not None:
-                check_augmentable(rule)
+            check_contender(rule, model, problem)
         self.plan: Plan | None = None
         self.phase: Phase = "pilot"
         self.rung = 0
