@@ -13,8 +13,8 @@ import ravine
 ROOT = Path(ravine.__file__).parent
 LAYERS = (
     "errors", "types", "_version", "files", "randomness", "validation", "gradients", "surfaces",
-    "rules", "schedules", "emit",
-    "results", "reading", "problems.problem", "engines", "noise", "penalties", "optim", "entries", "solvers",
+    "rules", "schedules", "augment", "emit",
+    "results", "reading", "problems.inputs", "problems.problem", "engines", "noise", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "losses", "models", "recipe",
     "training", "racing", "store", "report",
     "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",

@@ -17,6 +17,7 @@ from ravine.files import slug
 from ravine.losses import loss_text
 from ravine.models import probe
 from ravine.problems import from_anything
+from ravine.problems.prepare import prepared
 from ravine.problems.problem import Problem
 from ravine.racing.outcome import result_of, winner_recipe
 from ravine.racing.race import Race
@@ -93,8 +94,8 @@ def race(
         finalists: rules whose best configuration is repeated over the fresh seeds.
         folder: where checkpoints go, so that a killed race can be resumed; None for none.
         progress: show a line of progress.
-        others: further fields of `RaceSpec`, such as target, split_seed, penalty, lanes, workers, or defaults=False to
-            leave the finalists' rules at their defaults out of the finals.
+        others: further fields of `RaceSpec`, such as target, split_seed, penalty, preprocess, augment, lanes, workers,
+            or defaults=False to leave the finalists' rules at their defaults out of the finals.
 
     Raises:
         UserError: one sentence on anything that does not fit.
@@ -134,15 +135,21 @@ def prepare(
     split_seed: int = 0,
     loss: str | Mapping[str, Any] | Loss = "auto",
     model: Callable[[], nn.Module] | None = None,
+    wanted: Recipe | RaceSpec | None = None,
 ) -> Problem:
-    """The problem of some data, with the user's own loss and model where given."""
-    return from_anything(data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model)
+    """The problem of some data, with the user's own loss and model where given.
+
+    It is preprocessed and augmented as ``wanted`` says.
+    """
+    problem = from_anything(data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model)
+    return problem if wanted is None else prepared(problem, wanted.preprocess, wanted.augment)
 
 
 def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     """A checked race, ready to run: everything a user can get wrong is found here, before anything is written."""
     if spec.model == "mlp:128,128" and problem.model is not None:
         spec = spec.model_copy(update={"model": "own"})
+    problem = prepared(problem, spec.preprocess, spec.augment)
     factory = model_for(spec, problem)
     probe(factory, problem, spec.model)
     running = Race(spec, problem, penalised(factory, spec.penalty, problem), folder)
@@ -180,7 +187,7 @@ def train(recipe: Recipe, data: Any = None, *, model: Callable[[], nn.Module] | 
     (``test()``).
     """
     source = recipe.problem if data is None else data
-    problem = prepare(source, recipe.target, recipe.split_seed, recipe.loss, model)
+    problem = prepare(source, recipe.target, recipe.split_seed, recipe.loss, model, recipe)
     probe(model_for(recipe, problem), problem, recipe.model)
     running = Training(recipe, problem)
     for _ in running.run():

@@ -169,7 +169,8 @@ def count(model: nn.Module) -> int:
 def probe(model: Callable[[], nn.Module], problem: Problem, name: str) -> None:
     """Check one draw of the model on two samples: it must train and, for a loss of ours, give the outputs it needs."""
     loss = loss_of(problem)
-    x, y = problem.train.x[:2], problem.train.y[:2]
+    first = problem.augmented(torch.arange(min(2, len(problem.train))), 0, 0)  # labels as they will be in training
+    x, y = first.x, first.y
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:

@@ -10,13 +10,16 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from ravine.augment import make
 from ravine.errors import UserError, unknown
 from ravine.files import write_whole
 from ravine.initial import from_spec as initial_from_spec
 from ravine.losses import form_of, loss_text
 from ravine.penalties import Part, Projection, Prune, part_from_spec
+from ravine.problems.preprocess import check_names
 from ravine.rules.rule import AFTER, Combinator, Declared, Rule, chain, hypers, name_of, reads_elsewhere
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
+from ravine.solvers.method import Method
 from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.validation import validated
 
@@ -33,6 +36,8 @@ class Recipe(BaseModel):
     measurements of the validation loss, as ``patience`` does: one an epoch, or more where there are fewer than 18
     epochs. ``snapshots`` cuts the run into so many cosine cycles of the learning rate and keeps the weights at the end
     of each. Each ``penalty`` is {"name": ..., settings ..., "on": a pattern of names}: see `ravine.penalties`.
+    ``preprocess`` names what is done to the inputs in place of standardising them, ``augment`` the steps that
+    change each training sample anew in every epoch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +55,8 @@ class Recipe(BaseModel):
     batch: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
+    preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
+    augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     patience: int = Field(default=0, ge=0)  # measurements without a better validation loss before stopping; 0: never
     accumulate: int = Field(default=1, ge=1)  # parts in which a minibatch goes through the model; the step is the same
     snapshots: int = Field(default=0, ge=0)  # 0: none
@@ -107,6 +114,11 @@ class Recipe(BaseModel):
             for option in ("accumulate", "snapshots"):
                 if getattr(self, option) > 1:
                     raise UserError(f"{option} belongs to rules, not to {name_of(rule)}: leave it out")
+        if self.augment:
+            make(self.augment)
+            check_augmentable(rule)
+        if self.preprocess is not None:
+            check_names(self.preprocess)
         self.make_schedules()
         self.make_growth()
         self.make_penalties()
@@ -160,6 +172,12 @@ def _check_beside(part: Projection, rule: Declared) -> None:
     later = [name for name in later if name != "MaxNorm"] + [name_of(rule)] * reads_elsewhere(rule)
     if later:
         raise UserError(f"{part.name} changes the weights after a step, which {later[0]} would miss: leave one out")
+
+
+def check_augmentable(rule: Declared) -> None:
+    """Raise one sentence where a contender takes the whole training part at once, which no augmentation changes."""
+    if isinstance(rule, Method):
+        raise UserError(f"augment changes minibatches, and {name_of(rule)} takes the whole training part: leave it out")
 
 
 def cycles(epochs: int, snapshots: int) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Arena:
         begin = time.monotonic()
         setup = self._setup(rule)
         candidates = _different(draw(setup.space, setup.budget))
-        check_contender(candidates[0].rule, self.models[0])
+        check_contender(candidates[0].rule, self.models[0], self.problem)
         tries = self._go([Run(f"c{c.config}", c, self.protocol.seed, "rung") for c in candidates], request)
         best = min(tries, key=lambda run: run.score)
         chosen: dict[Stage, Candidate] = {"default": candidates[0], "final": best.candidate}

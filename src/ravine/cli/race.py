@@ -60,6 +60,12 @@ def race(
         int | None, typer.Option(min=1, help="samples a step; default: by the size of the data", rich_help_panel=PLAN)
     ] = None,
     budget: Annotated[str, typer.Option(help="configurations (64) or a time (90s, 20m)", rich_help_panel=PLAN)] = "64",
+    augment: Annotated[
+        str | None, typer.Option(help="flip,crop:4,... of training images; see ravine data steps", rich_help_panel=PLAN)
+    ] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of everything drawn", rich_help_panel=PLAN)] = 0,
     seeds: Annotated[int, typer.Option(min=2, help="fresh seeds of the finals", rich_help_panel=PLAN)] = 5,
     finalists: Annotated[int, typer.Option(min=1, help="rules in the finals", rich_help_panel=PLAN)] = 3,
@@ -129,6 +135,7 @@ def race(
         penalty=read.penalties(penalty or []),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
+        augment=read.steps(augment), preprocess=read.preprocessing(preprocess),
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)

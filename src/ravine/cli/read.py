@@ -54,6 +54,18 @@ def names(text: str, option: str) -> list[str]:
     return found
 
 
+def steps(text: str | None) -> list[dict[str, Any]]:
+    """Steps of augmentation of "flip,crop:4"; none of None."""
+    from ravine.augment import words
+
+    return [] if text is None else words(text)
+
+
+def preprocessing(text: str | None) -> list[str] | None:
+    """Names of preprocessing between commas; "raw" for none at all."""
+    return None if text is None else [] if text.strip() == "raw" else names(text, "--preprocess")
+
+
 def combinators(texts: Sequence[str]) -> list[dict[str, Any]]:
     """Combinators of ["clip-global-norm=1", "coupled-decay=1e-4"]: the value is the combinator's one setting."""
     from ravine.errors import unknown

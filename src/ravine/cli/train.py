@@ -39,7 +39,8 @@ def train(
     """Train a recipe: progress, validation curve, early stopping, the best weights.
 
     A recipe may also reduce the learning rate on a plateau, grow the batch size, take a minibatch in parts, and keep
-    snapshots; what in it can have no effect is said before the first step. See docs/learning-rate.md.
+    snapshots (docs/learning-rate.md), preprocess the inputs and augment the samples (docs/data-augmentation.md); what
+    in it can have no effect is said before the first step.
 
     [bold]Examples[/bold]
 
@@ -58,7 +59,7 @@ def train(
     from ravine.training.train import Training, model_for
 
     read = load_recipe(recipe)
-    problem = prepare(read.problem, read.target, read.split_seed, read.loss)
+    problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
     factory = model_for(read, problem)
     probe(factory, problem, read.model)
     if resume and out is None:
@@ -111,6 +112,7 @@ def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds
 
     from ravine.files import write_whole
     from ravine.losses import metric_name
+    from ravine.problems.preprocess import FILE, packed
     from ravine.store import Training as Kept
     from ravine.training.train import weights_of
 
@@ -128,6 +130,8 @@ def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds
     store.save_run(kept)
     write_whole(folder / "recipe.toml", recipe.toml().encode())
     write_whole(folder / "result.json", kept.model_dump_json().encode())
+    if (inputs := running.problem.inputs) is not None:
+        write_whole(folder / FILE, packed(inputs))
     if running.best is not None:
         write_whole(folder / "best.safetensors", save(running.weights()))
     if (averaged := running.averaged) is not None:

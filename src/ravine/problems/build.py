@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.errors import UserError
+from ravine.problems.inputs import Inputs
 from ravine.problems.problem import Part, Problem
 from ravine.problems.scale import standardise, statistics
 from ravine.problems.split import Split
@@ -29,7 +30,7 @@ def build(
 
     Inputs are standardised; integers other than bytes are somebody's codes (words of a text) and stay as they are.
     """
-    parts = _standardised(name, parts)
+    parts, inputs = _standardised(name, parts)
     y = target.y
     centre, scale = 0.0, 1.0
     if target.task == "classification":
@@ -49,17 +50,23 @@ def build(
         model=model,
         target_mean=centre,
         target_scale=scale,
+        inputs=inputs,
         understood=(*understood, *target.clauses, *split.clauses),
     )
 
 
-def _standardised(name: str, parts: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def _standardised(
+    name: str, parts: tuple[Tensor, Tensor, Tensor]
+) -> tuple[tuple[Tensor, Tensor, Tensor], Inputs | None]:
     train, valid, test = parts
     if not train.is_floating_point() and train.dtype != torch.uint8:
-        return parts
+        return parts, None
     mean, factor = statistics(train)
     _check_carries(name, factor)
-    return standardise(train, mean, factor), standardise(valid, mean, factor), standardise(test, mean, factor)
+    low, high = (0.0, 255.0) if train.dtype == torch.uint8 else map(float, train.aminmax())
+    inputs = Inputs(("standardise",), mean.double(), factor.double(), low, high)
+    done = standardise(train, mean, factor), standardise(valid, mean, factor), standardise(test, mean, factor)
+    return done, inputs
 
 
 def _location(name: str, y: Tensor) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from ravine.augment import Augment, Pool
+from ravine.problems.inputs import Inputs
 from ravine.types import Loss, Task
 
 
@@ -43,6 +45,8 @@ class Problem:
     model: Callable[[], nn.Module] | None = None  # the user's own factory
     target_mean: float = 0.0
     target_scale: float = 1.0
+    inputs: Inputs | None = None  # what was done to the raw inputs; None where that is not known
+    augment: Augment | None = None  # how the samples of a training step are changed
     understood: tuple[str, ...] = field(default=())  # one clause each: "1,797 images 8x8", "10 classes"
 
     @property
@@ -54,3 +58,14 @@ class Problem:
     def outputs(self) -> int:
         """The width of a model's last layer: one per class, or one per predicted number."""
         return len(self.classes) if self.task == "classification" else self.train.y.shape[-1]
+
+    def augmented(self, ids: Tensor, seed: int, epoch: int) -> Part:
+        """The training samples ``ids`` [n] as a step of that epoch sees them.
+
+        Where a step of augmentation mixes labels they are shares [n, classes].
+        """
+        x, y = self.train.x[ids], self.train.y[ids]
+        if self.augment is None:
+            return Part(x, y)
+        pool = Pool(self.train.x, self.train.y)
+        return Part(*self.augment.labelled(x, y, ids, seed, epoch, pool=pool, classes=len(self.classes)))

@@ -72,6 +72,8 @@ def _recipe(race: Race, row: Standing) -> Recipe:
         batch=race.clock.batch,
         seed=race.setup.fresh[0] if row.finalist else race.spec.seed,
         split_seed=race.spec.split_seed,
+        preprocess=race.spec.preprocess,
+        augment=race.spec.augment,
         rule=contender_to_spec(candidate.rule),
         schedule={name: dict(spec) for name, spec in candidate.schedules.items()},
         penalty=race.spec.penalty,

@@ -16,6 +16,7 @@ from ravine.problems.problem import Problem
 from ravine.rules.rule import Rule
 from ravine.training.clock import Batches, Clock
 from ravine.training.crew import crew
+from ravine.training.feed import Feed
 from ravine.training.layered import Layered, alone
 from ravine.training.whole import Whole
 from ravine.types import Loss
@@ -118,7 +119,7 @@ def refused(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, c
     """
     try:
         trial = Lanes(model, loss, [lanes[0], replace(lanes[-1], seed=lanes[0].seed + 1)], together=True)
-        trial.step(problem.train, Batches(clock).at(trial.seeds, 0), 0.0)
+        trial.step(*Feed(problem, clock).at(trial.seeds, 0), 0.0)
         trial.predict(problem.valid.x[:2])
     except (RuntimeError, ValueError, NotImplementedError, TypeError, IndexError) as error:
         text = " ".join(str(error).split())
@@ -142,15 +143,14 @@ def _time(
 
 def _time_one(lanes: Lanes, problem: Problem, clock: Clock, least: int = 3, enough: float = 0.02) -> float:
     """Seconds a step, as the middle one of a few takes, once they run as they will."""
-    batches = Batches(clock)
-    index = batches.at(lanes.seeds, 0)
-    lanes.step(problem.train, index, 0.0)
+    feed = Feed(problem, clock)
+    lanes.step(*feed.at(lanes.seeds, 0), 0.0)
     while not lanes.stepping.is_settled:
-        lanes.step(problem.train, index, 0.0)
+        lanes.step(*feed.at(lanes.seeds, 0), 0.0)
     seen: list[float] = []
     while len(seen) < least or (sum(seen) < enough and len(seen) < 20):
         begin = time.perf_counter()
-        lanes.step(problem.train, index, 0.0)
+        lanes.step(*feed.at(lanes.seeds, 0), 0.0)
         seen.append(time.perf_counter() - begin)
     return median(seen)
 

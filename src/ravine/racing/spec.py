@@ -35,6 +35,8 @@ class RaceSpec(BaseModel):
     batch: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
+    preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
+    augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # the same for every contender
     finalists: int = Field(default=3, ge=1)
     seeds: int = Field(default=5, ge=2)
     defaults: bool = True  # each finalist's rule at its defaults too, over the same seeds

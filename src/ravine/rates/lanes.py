@@ -15,7 +15,8 @@ from ravine.losses import loss_of
 from ravine.problems.problem import Problem
 from ravine.rules.rule import Rule, with_values
 from ravine.schedules import Exponential, Schedule
-from ravine.training.clock import Batches, Clock
+from ravine.training.clock import Clock
+from ravine.training.feed import Feed
 from ravine.training.loop import evaluate
 
 
@@ -58,12 +59,12 @@ def constant(setting: Setting, rates: Sequence[float]) -> tuple[Tensor, Tensor]:
 def _run(setting: Setting, lanes: Lanes) -> Tensor:
     samples = len(setting.problem.train)
     epochs = math.ceil(setting.steps / max(1, samples // setting.batch))
-    batches = Batches(Clock(samples, setting.batch, epochs))
+    feed = Feed(setting.problem, Clock(samples, setting.batch, epochs))
     losses = torch.full((setting.steps, len(lanes)), math.nan, dtype=torch.float64)
     with torch.random.fork_rng(devices=[]):  # for a model that draws by itself
         torch.manual_seed(setting.seeds[0])
         for step in range(setting.steps):
-            losses[step] = lanes.step(setting.problem.train, batches.at(lanes.seeds, step), float(step))
+            losses[step] = lanes.step(*feed.at(lanes.seeds, step), float(step))
             if not bool(losses[step].isfinite().any()):
                 break
     return losses

@@ -11,7 +11,8 @@ from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.engines.noise import noise_key
 from ravine.engines.terms import held_of, total
-from ravine.problems.problem import Part
+from ravine.problems.problem import Part, Problem
+from ravine.recipe import check_augmentable
 from ravine.rules.rule import Declared, name_of, values, with_values
 from ravine.solvers.kfac import KFAC
 from ravine.solvers.method import Method
@@ -28,8 +29,10 @@ def alone(model: Model, loss: Loss, lane: Lane) -> Whole | Layered:
     return Layered(model, loss, lane) if isinstance(lane.rule, Equation) else Whole(model, loss, lane)
 
 
-def check_contender(rule: Declared, model: Model) -> None:
-    """Raise a `UserError` where a method cannot work on this model."""
+def check_contender(rule: Declared, model: Model, problem: Problem) -> None:
+    """Raise a `UserError` where a method cannot work on this model, or on samples that change."""
+    if problem.augment is not None:
+        check_augmentable(rule)
     if isinstance(rule, Method) and rule.dense:
         check_dense(name_of(rule), model.size)
     if isinstance(rule, Equation):

@@ -13,7 +13,8 @@ from ravine.engines.classes import lane_losses
 from ravine.losses import finish_metric, metric_of
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import key
-from ravine.training.clock import Batches, Clock
+from ravine.training.clock import Clock
+from ravine.training.feed import Feed
 from ravine.training.layered import Runner
 from ravine.types import Loss
 
@@ -34,7 +35,7 @@ def advance(lanes: Runner, problem: Problem, clock: Clock, to_tick: int, draws: 
     ``draws`` says that the model may draw random numbers from torch's generator, which is then set by (seed, step)
     and put back at each tick; lanes that advance in several threads must not.
     """
-    batches = Batches(clock)
+    feed = Feed(problem, clock)
     tick = next(tick for tick in range(clock.ticks + 1) if clock.step_at(tick) >= lanes.step_count)
     if tick == 0:
         yield measure(lanes, problem, 0, None)
@@ -44,8 +45,8 @@ def advance(lanes: Runner, problem: Problem, clock: Clock, to_tick: int, draws: 
         begin, end = lanes.step_count, clock.step_at(tick)
         with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
             for step in range(begin, end):
-                index = batches.at(lanes.seeds, step)
-                total += lanes.step(problem.train, index, clock.time(step), clock.pieces)
+                part, index = feed.at(lanes.seeds, step)
+                total += lanes.step(part, index, clock.time(step), clock.pieces)
         yield measure(lanes, problem, tick, total / (end - begin))
 
 

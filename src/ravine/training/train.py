@@ -22,6 +22,7 @@ from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
 from ravine.penalties import Bound, check_activations, part_from_spec
+from ravine.problems.prepare import prepared
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import order
 from ravine.recipe import Recipe
@@ -94,6 +95,7 @@ class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
     def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None) -> None:
+        problem = prepared(problem, recipe.preprocess, recipe.augment)
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
         recipe.check()
