@@ -6,11 +6,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+import ravine.optim
 from ravine.optim.stepper import ENGINES
 from ravine.randomness import order
 
 # "compile" takes seconds a rule: tests/test_compile.py
 LIGHT = tuple(engine for engine in ENGINES if engine != "compile")
+
+
+TORCH = tuple(name for name in ravine.optim.__all__ if hasattr(torch.optim, name))
+
+
+def sees_entries(name: str) -> bool:
+    """Whether that optimizer's rule sees one number at a time; those of whole tensors: tests/test_optim_matrix.py."""
+    return getattr(ravine.optim, name)([torch.zeros(2, 2)]).rules()[0].scope == "entry"
+
+
+ENTRYWISE = tuple(name for name in TORCH if sees_entries(name))
 
 
 def drive(optimizer: Optimizer, steps: int = 5, scale: float = 1.0, seed: int = 0) -> None:

@@ -20,10 +20,10 @@ from ravine.engines import native
 from ravine.errors import UserError
 from ravine.rules.rule import catalogue, values
 from ravine.schedules import Exponential
-from tests.optimizing import LIGHT, drive, parameter
+from tests.optimizing import ENTRYWISE, LIGHT, drive, parameter
 
 RULES = list(catalogue())
-TORCH = [name for name in ravine.optim.__all__ if hasattr(torch.optim, name)]
+TORCH = ENTRYWISE
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 

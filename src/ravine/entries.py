@@ -182,7 +182,7 @@ def torch_calls() -> dict[str, str]:
 
 def _forms(name: str) -> Iterator[tuple[dict[str, Any], Rule]]:
     """The rules that one of torch's names stands for, with ever more of its options switched on."""
-    own, parameters = getattr(optim, name), [torch.nn.Parameter(torch.zeros(1))]
+    own, parameters = getattr(optim, name), [torch.nn.Parameter(torch.zeros(1, 1))]
     known = inspect.signature(getattr(torch.optim, name)).parameters
     switches = {
         key: True if p.default is False else 0.9

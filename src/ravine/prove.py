@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -128,7 +129,8 @@ def run_alone(
     module = with_keyed_noise(build(factory, seed)).train()
     noisy = [layer for layer in module.modules() if isinstance(layer, KeyedDropout)]
     rates = {"lr": lambda step: schedule(step / clock.steps_per_epoch)}
-    optimizer = FromRule(module.parameters(), rule, schedules=rates, noise_seed=seed)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of vectors under a rule of matrices
+        optimizer = FromRule(module.parameters(), rule, schedules=rates, noise_seed=seed)
     batches = Batches(clock)
     for step in range(steps):
         index = batches.at([seed], step)[0]
