@@ -191,6 +191,8 @@ def test_an_initialiser_of_ones_own_is_in_the_catalogue() -> None:
         (nn.Linear(2, 2), "sparse:connections=1.5", "give a whole number"),
         (nn.Linear(2, 2), "lsuv", "give data, a batch of inputs"),
         (nn.Linear(2, 2), {"gain": 2.0}, "an initialiser needs a name"),
+        (nn.Linear(2, 2), ["he"], "or a table with a name, got"),
+        (nn.Linear(2, 2), 3, "or a table with a name, got 3"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_changes_nothing(module: nn.Module, spec: Any, words: str) -> None:
@@ -198,6 +200,16 @@ def test_a_mistake_is_one_sentence_and_changes_nothing(module: nn.Module, spec: 
     with pytest.raises(UserError, match=words):
         init_(module, spec)
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=False))
+
+
+def test_a_module_without_numbers_and_data_that_do_not_fit_are_told() -> None:
+    with pytest.raises(UserError, match="on the meta device"):
+        init_(nn.Linear(2, 2, device="meta"))
+    made = nn.Linear(2, 2)
+    before = made.weight.detach().clone()
+    with pytest.raises(UserError, match=r"a batch of shape \(4, 5\) raised RuntimeError"):
+        init_(made, "lsuv", data=torch.randn(4, 5, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(made.weight, before)
 
 
 def test_lsuv_on_data_that_it_cannot_scale_changes_nothing() -> None:

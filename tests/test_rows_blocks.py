@@ -245,3 +245,36 @@ def test_the_lstm_the_rnn_and_attention_are_torchs() -> None:
     heads.load_state_dict({**state, "out_proj.weight": mine.out.weight, "out_proj.bias": mine.out.bias})
     z = drawn(3, 7, 8)
     torch.testing.assert_close(mine(z), heads(z, z, z)[0], rtol=1e-10, atol=1e-10)
+
+
+def loss_after(norm: str, std: float) -> float:
+    """The loss of plain descent after 40 steps, from weights of that deviation."""
+    x = drawn(64, 10).float()
+    y = (x[:, :3] * x[:, 3:6]).argmax(1)
+    made = mlp([10, *[32] * 6, 3], norm=norm)
+    init_(made, f"normal:std={std}")
+    optimizer = torch.optim.SGD(made.parameters(), lr=0.1)
+    for _ in range(40):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(made(x), y).backward()
+        optimizer.step()
+    return float(nn.functional.cross_entropy(made(x), y).detach())
+
+
+def test_n1_batch_norm_makes_the_scale_of_the_weights_matter_less() -> None:
+    plain, batch = ([loss_after(norm, std) for std in (0.02, 0.25, 0.5)] for norm in ("none", "batch"))
+    assert max(batch) < 0.2
+    assert plain[0] > 1 and plain[1] < 0.9  # about ln 3: it has not begun to learn; He's deviation has
+    assert not plain[2] < 1  # it diverged
+
+
+def test_n3_group_norm_does_not_care_for_the_size_of_the_batch() -> None:
+    """What batch norm makes of a sample depends on the one beside it; what group norm makes does not."""
+    x = drawn(64, 8, 4, 4)
+    gaps: dict[str, float] = {}
+    for word in ("batch", "group:2"):
+        norm = norm_layer(word, 8).double()
+        whole = norm(x).detach()
+        pairs = torch.cat([norm(pair).detach() for pair in x.split(2)])
+        gaps[word] = float((pairs - whole).square().mean().sqrt())
+    assert gaps["group:2"] < 1e-12 and gaps["batch"] > 0.1

@@ -16,6 +16,7 @@ from ravine.initial.initial import Initial, normal
 from ravine.initial.layers import Place, places
 from ravine.initial.lsuv import LSUV
 from ravine.initial.spec import from_spec
+from ravine.problems.blame import blame
 from ravine.randomness import Seeded, generator
 
 SHOWN = 3  # names of parameters that were left alone, in a sentence
@@ -82,8 +83,10 @@ def init_(
     if isinstance(made, LSUV) and data is not None:
         try:
             made.fit(module, found, data)
-        except BaseException:
+        except BaseException as error:
             _put(found, before)
+            if isinstance(error, Exception) and not isinstance(error, UserError):
+                raise blame(error, f"init {made.name}: a batch of shape {tuple(data.shape)}") from error
             raise
     names = {place.name for place in found}
     left = tuple(name for name, p in module.named_parameters() if p.requires_grad and name not in names)

@@ -74,6 +74,10 @@ def _own(name: str, layer: Layer, after: nn.Module | None) -> Iterator[Place]:
             raise UserError(f"{name or type(layer).__name__}: a lazy layer has no sizes yet; run one batch through it")
         if not parameter.requires_grad:
             continue
+        if parameter.is_meta:
+            raise UserError(
+                f"{name or type(layer).__name__}: it lies on the meta device, without numbers; use to_empty"
+            )
         place = f"{name}.{own}" if name else own
         if "bias" in own:
             yield Place(place, parameter, "bias", layer, Fans(1, 1, after))

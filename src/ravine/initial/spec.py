@@ -21,7 +21,7 @@ def catalogue() -> dict[str, type[Initial]]:
     return {kind.name: kind for kind in sorted(_final(Initial), key=lambda kind: kind.name)}
 
 
-def from_spec(spec: str | Mapping[str, Any] | Initial) -> Initial:
+def from_spec(spec: str | Mapping[str, Any] | Initial | Any) -> Initial:
     """A checked initialiser from its name, "name:setting=value,...", or a table with a name and settings.
 
     >>> from_spec("glorot:gain=4").gain
@@ -29,10 +29,12 @@ def from_spec(spec: str | Mapping[str, Any] | Initial) -> Initial:
     """
     if isinstance(spec, Initial):
         return check(spec)
+    if not isinstance(spec, str | Mapping):
+        raise UserError(f'an initialiser is a name, such as "he", or a table with a name, got {spec!r}')
     table = _words(spec) if isinstance(spec, str) else dict(spec)
     name = table.pop("name", None)
     if not isinstance(name, str):
-        raise UserError(f'an initialiser needs a name, such as name = "he"; got {dict(spec)!r}')  # type: ignore[arg-type]
+        raise UserError(f'an initialiser needs a name, such as name = "he"; got {spec!r}')
     kinds = catalogue()
     names = {**kinds, **{other: kind for kind in kinds.values() for other in kind.also}}
     if name not in names:
