@@ -110,6 +110,10 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "loss": (None, "race wine --loss mse", "does not fit wine"),
     "loss of numbers": (None, "race diabetes --loss cross_entropy", "does not fit diabetes"),
     "unknown loss": (None, "race wine --loss cross_entropi", "did you mean 'cross_entropy'"),
+    "setting of a loss": (None, "race wine --loss hinge:margin=2", "has no settings"),
+    "penalty": (None, "race wine --penalty l22=1", "did you mean 'l2'"),
+    "penalty of nothing": (None, "race wine --penalty l2=0", "strength must be positive"),
+    "penalty's pattern": (None, "race wine --penalty l2=1e-3,on=weights", "must be a number"),
     "target of a name": (None, "race wine --target a", "leave it out"),
     "no file": (None, "race nowhere.csv --target a", "no such file"),
     "no target": (table(ROWS), "race my.csv", "target"),
@@ -165,6 +169,16 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
         "did you mean 'patience'",
     ),
     "recipe's parts": (recipe('problem = "wine"\naccumulate = 65\n'), "train r.toml", "more than the 64 samples"),
+    "recipe's penalty": (
+        recipe('problem = "wine"\n[[penalty]]\nname = "l2"\non = "7.weight"\n'),
+        "train r.toml",
+        "no parameter is named 7.weight",
+    ),
+    "recipe's loss": (
+        recipe('problem = "diabetes"\nloss = {name = "mse", label_smoothing = 0.1}\n'),
+        "train r.toml",
+        "label_smoothing is a setting of cross_entropy",
+    ),
     "recipe's growth": (
         recipe('problem = "wine"\n[schedule.batch]\nname = "stepp"\n'),
         "train r.toml",

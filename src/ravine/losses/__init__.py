@@ -1,7 +1,8 @@
 """Losses: as functions, by name with settings, for a problem; sums over several tasks."""
 
-from ravine.losses.catalogue import FORMS, Form, form_of, loss_text, names_for
+from ravine.losses.catalogue import FORMS, Form, names_for
 from ravine.losses.problem import finish_metric, loss_name, loss_of, metric_name, metric_of
+from ravine.losses.spec import form_of, loss_text
 from ravine.losses.tasks import LearnedWeights, weighted_sum
 
 __all__ = [

@@ -1,22 +1,17 @@
-"""Losses by name, with their settings as data: for recipes, `--loss` and Python."""
+"""The losses that have a name, with their settings as data."""
 
 from __future__ import annotations
 
-import re
-import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
-import tomli_w
 from torch import Tensor
 from torch.nn import functional
 
-from ravine.errors import UserError, unknown
 from ravine.losses import functions as f
-from ravine.schedules.schedule import setting, settings
-from ravine.schedules.spec import check
+from ravine.schedules.schedule import setting
 from ravine.types import Loss, Task
 
 
@@ -228,48 +223,3 @@ FORMS: dict[str, type[Form]] = {
 def names_for(task: Task) -> list[str]:
     """The losses that fit a task, the default first."""
     return [name for name, kind in FORMS.items() if kind.task == task]
-
-
-def form_of(text: str) -> Form:
-    """The checked loss of a name with or without settings.
-
-    >>> form_of("huber:delta=0.5").delta
-    0.5
-    """
-    name, _, rest = text.partition(":")
-    if name not in FORMS:
-        raise unknown("loss", name, [*FORMS, "auto"])
-    try:
-        given: dict[str, Any] = tomllib.loads(f"x = {{{rest}}}")["x"]
-    except tomllib.TOMLDecodeError:
-        raise UserError(f"loss {text}: write settings as in huber:delta=0.5, with commas between them") from None
-    declared = settings(FORMS[name])
-    for field in given:
-        if field not in declared:
-            raise _misplaced(name, field, declared)
-    return check(FORMS[name](**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}))
-
-
-def loss_text(spec: Any) -> Any:
-    """The text form of {"name": "huber", "delta": 0.5}; anything else as it is.
-
-    >>> loss_text({"name": "huber", "delta": 0.5})
-    'huber:delta=0.5'
-    """
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
-        return spec
-    lists = {k: list(v) if isinstance(v, tuple) else v for k, v in spec.items() if k != "name"}
-    written = [f"{k}={_written(v)}" for k, v in lists.items()]
-    return spec["name"] + (":" + ",".join(written) if written else "")
-
-
-def _written(value: Any) -> str:
-    text = tomli_w.dumps({"x": value}).partition("=")[2]
-    return re.sub(r"\s+", "", text).replace(",]", "]")
-
-
-def _misplaced(name: str, field: str, declared: Mapping[str, Any]) -> UserError:
-    owners = [other for other, kind in FORMS.items() if field in settings(kind)]
-    if owners:
-        return UserError(f"loss {name}: {field} is a setting of {' and '.join(owners)}, not of {name}: leave it out")
-    return unknown(f"setting of {name}", field, declared) if declared else UserError(f"loss {name} has no settings")

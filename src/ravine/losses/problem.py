@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ravine.errors import UserError
-from ravine.losses.catalogue import FORMS, form_of, names_for
+from ravine.losses.catalogue import FORMS, names_for
+from ravine.losses.spec import form_of
 from ravine.problems.problem import Problem
 from ravine.types import Loss
 
