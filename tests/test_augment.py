@@ -19,7 +19,7 @@ from ravine.augment.warp import warp
 from ravine.errors import UserError
 from ravine.problems import load
 
-STEPS = [name for name, kind in catalogue().items() if make(name).mixing is None]
+STEPS = [name for name in catalogue() if make(name).mixing is None]
 SIZE = 12
 
 

@@ -53,6 +53,16 @@ def test_each_seed_sees_its_own_minibatch_whatever_the_company(augment: list[dic
         assert plain.y[places[0]].equal(alone.y[own[0]])
 
 
+def test_a_sample_is_changed_anew_in_each_epoch() -> None:
+    problem = digits([{"name": "noise"}])
+    clock = Clock(len(problem.train), len(problem.train), 2)  # a minibatch is an epoch
+    feed = Feed(problem, clock)
+    first, second = (feed.at([3], epoch)[0].x[feed.batches.at([3], epoch)[0].argsort()] for epoch in (0, 1))
+    torch.testing.assert_close(first, problem.augmented(torch.arange(len(problem.train)), 3, 0).x)
+    torch.testing.assert_close(second, problem.augmented(torch.arange(len(problem.train)), 3, 1).x)
+    assert not bool((first == second).flatten(1).all(1).any())
+
+
 def test_a_lane_is_the_same_run_alone() -> None:
     problem = digits(MIX)
     clock = Clock(len(problem.train), 16, 3)
