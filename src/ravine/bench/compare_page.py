@@ -12,6 +12,7 @@ from ravine.racing.statistics import interval
 from ravine.results import Interval
 
 Data = dict[str, Any]
+MOST = 0.9  # share of the rules that must have run on a problem for it to count in the summary
 SHOWN = {"accuracy": ("accuracy %", 100, 1), "R²": ("R²", 1, 3)}  # heading, factor, decimals
 
 
@@ -99,7 +100,7 @@ def _found(tables: dict[str, list[Row]]) -> str:
 
 def _summary(tables: dict[str, list[Row]]) -> str:
     every = {one.rule for rows in tables.values() for one in rows}
-    whole = {name: rows for name, rows in tables.items() if len(rows) == len(every)} or tables
+    whole = {name: rows for name, rows in tables.items() if len(rows) >= MOST * len(every)} or tables
     own: dict[str, list[tuple[Row, list[Row]]]] = {}
     for rows in whole.values():
         for one in rows:
@@ -119,7 +120,7 @@ def _summary(tables: dict[str, list[Row]]) -> str:
     return (
         f"## {'All problems' if len(whole) == len(tables) else ', '.join(whole)} together\n"
         "Mean place among all rules, and the loss over the lowest one of the same column (geometric mean), each over "
-        "those of these problems where no seed diverged. *With the best*: problems where the tuned rule is first or "
+        "those of these problems where it ran and no seed diverged. *With the best*: where the tuned rule is first or "
         "not told apart from it. *Diverged*: runs, those of the tuning included. *Step*: CPU time of a training step "
         "in units of SGD's, one run on one thread, geometric mean of medians. A mean of places hides by how much, "
         "which the second number tells, and on what, which the tables below tell; it also depends on who else takes "

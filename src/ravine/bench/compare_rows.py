@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from ravine.racing.statistics import interval, paired
@@ -35,7 +36,7 @@ class Setting:
         """The metric of the same seeds."""
         return [metric for metric in self.measured if metric is not None]
 
-    @property
+    @cached_property
     def loss(self) -> Interval | None:
         """The mean with its interval; None where a seed diverged."""
         return None if self.lost else interval(self.known)
