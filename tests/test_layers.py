@@ -14,7 +14,8 @@ ROOT = Path(ravine.__file__).parent
 LAYERS = (
     "errors", "types", "_version", "files", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
-    "results", "reading", "problems.inputs", "problems.problem", "engines", "noise", "penalties", "optim", "entries", "solvers",
+    "results", "reading", "problems.inputs", "problems.problem",
+    "engines", "noise", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "losses", "models", "recipe",
     "training", "racing", "store", "report",
     "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
