@@ -46,7 +46,7 @@ def clash(outer: Any, rule: Rule) -> bool:
     return bool(set(hypers(outer)) & set(hypers(rule)))
 
 
-RULES: list[Rule] = [rule() for rule in catalogue().values() if rule.scope == "entry"]
+RULES: list[Rule] = [rule() for rule in catalogue().values() if serves(rule())]
 PAIRS: list[Rule] = [outer(rule) for outer in COMBINATORS for rule in RULES[::19] if not clash(outer, rule)]
 EVERY_RULE = [*RULES, *filter(serves, PAIRS)]
 SHAPES = [(3,), (0,), (9_000,), (), (5, 7), (1, 129), (4, 3, 2, 2)]

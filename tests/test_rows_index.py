@@ -39,7 +39,8 @@ ROWS = {
     "O21": "rows_adaptive: o21_s3_prints_adam_with_the_betas_swapped",
     "O22": "rows_adaptive: o22_adam_of_g_squared_cannot_follow_a_negative_gradient",
     "O23": "rows_adaptive: o23_adamax_nadam_and_adamw_are_those_of_torch o23_adamw_is_not_adam_with_an_l2_penalty",
-    "O24": "rows_decay_and_clip: o24_three_conventions_of_weight_decay_map_exactly",
+    "O24": "rows_decay_and_clip: o24_three_conventions_of_weight_decay_map_exactly; "
+    "penalties: o24_three_conventions_of_l2_map_exactly_on_sgd",
     "O25": "solvers_rows: o25_the_natural_gradient_does_not_see_units_and_sgd_does "
     "o25_descent_on_whitened_features_is_descent_in_the_metric_of_their_covariance",
     "O26": "solvers_rows: o26_newton_solves_a_quadratic_in_one_step "

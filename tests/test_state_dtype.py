@@ -13,10 +13,9 @@ from torch import Tensor, nn
 import ravine.optim
 from ravine.errors import UserError
 from ravine.optim import RuleOptimizer
-from tests.optimizing import drive, flat, parameter, weights
+from tests.optimizing import ENTRYWISE, drive, flat, parameter, weights
 
 HALF = torch.bfloat16
-TORCH = [name for name in ravine.optim.__all__ if hasattr(torch.optim, name)]
 
 
 def made(name: str, params: Any, **options: Any) -> RuleOptimizer:
@@ -36,7 +35,7 @@ def slots(optimizer: RuleOptimizer) -> dict[str, Tensor]:
     return {name: torch.cat([state[name].flatten() for state in states]) for name in names}
 
 
-@pytest.mark.parametrize("name", TORCH)
+@pytest.mark.parametrize("name", ENTRYWISE)
 def test_kernel_and_plain_torch_round_to_the_same_bits(name: str) -> None:
     ends = [made(name, parameters(), engine=engine) for engine in ("kernel", "eager")]
     for optimizer in ends:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ravine.engines import eager
 from ravine.errors import UserError, unknown
-from ravine.rules.rule import Rule, chain, resolve
+from ravine.rules.rule import Rule, chain, needs_of, resolve
 
 Law: TypeAlias = Literal["linear", "sqrt"]
 LAWS: tuple[Law, ...] = ("linear", "sqrt")
@@ -59,6 +59,7 @@ def law_of(rule: str | Rule) -> Law:
     for size in (1.0, 2.0):
         g = torch.full_like(w, size)
         [facts] = eager.facts([inner], [g])
+        facts |= {"curvature": g} if "curvature" in needs_of(inner) else {}  # it grows with the loss as g does
         sums = eager.totals(inner, w, g, state, 1, facts)
         steps.append(inner.update(g, {**state, **facts, **sums}, w, 1)[0])
     return "linear" if torch.allclose(steps[1], 2 * steps[0], rtol=1e-3) else "sqrt"

@@ -193,7 +193,6 @@ class DAdaptSGD(Found):
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         d, n = maximum(s["d"], self.first), where(s["n"] > 0, s["n"], sqrt(s["slope"]))
         h = self.lr * d * n / maximum(n**2, TINY)
-        z, r = s["s"] + h * g, s["r"] + h * s["gain"]
-        length = sqrt(maximum(s["size"] + 2 * h * s["gain"] + h**2 * s["slope"], TINY))
-        u = (1 - self.beta) * (s["p"] - z - w)
-        return u, {"s": z, "p": s["p"], "r": r, "n": n, "d": maximum(d, 2 * r / length)}
+        z, r, size = s["s"] + h * g, s["r"] + h * s["gain"], s["size"] + 2 * h * s["gain"] + h**2 * s["slope"]
+        new = {"s": z, "p": s["p"], "r": r, "n": n, "d": maximum(d, 2 * r / sqrt(maximum(size, TINY)))}
+        return (1 - self.beta) * (s["p"] - z - w), new
