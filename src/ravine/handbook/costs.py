@@ -50,7 +50,7 @@ def _step(kind: type[Rule], side: int) -> Any:
     w = torch.nn.Parameter(torch.ones(side, side))
     w.grad = torch.full_like(w, 1e-3)
     optimizer = optim.of(kind)([w], nonfinite="ignore")
-    if "gradient_ahead" in needs_of(kind()):
+    if needs_of(kind()) & {"gradient_ahead", "curvature"}:
         return lambda: optimizer.step(lambda: None)
     return optimizer.step
 
