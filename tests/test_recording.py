@@ -143,6 +143,29 @@ def test_plain_code_and_torchs_is_recorded() -> None:
     assert not is_repeatable(hooked)
 
 
+class Scaled:
+    """A loss whose scale may be set between two steps."""
+
+    def __init__(self) -> None:
+        self.scale = 1.0
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(x, y) * self.scale
+
+
+def ping(x: Tensor) -> Tensor:
+    return pong(x) if x.dim() > 1 else x
+
+
+def pong(x: Tensor) -> Tensor:
+    return remembered(ping(x[0]))
+
+
+def test_what_may_change_outside_and_functions_that_call_each_other_are_seen() -> None:
+    assert not is_repeatable(Scaled().loss)
+    assert not is_repeatable(ping) and not is_repeatable(pong)
+
+
 def test_a_counting_model_trains_as_it_counts() -> None:
     model = Model(Counting)
     run = Lanes(model, functional.cross_entropy, [model.lane(make("sgd", {}), {}, 1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -47,7 +47,7 @@ def _is_steady(work: Any) -> bool:
     if isinstance(work, partial):
         return _is_steady(work.func)
     if isinstance(work, MethodType):
-        return _is_steady(work.__func__) and (not isinstance(work.__self__, nn.Module) or _is_plain(work.__self__))
+        return isinstance(work.__self__, nn.Module) and _is_plain(work.__self__) and _is_steady(work.__func__)
     if isinstance(work, staticmethod | classmethod):
         return _is_steady(work.__func__)
     if isinstance(work, nn.Module):
@@ -57,7 +57,6 @@ def _is_steady(work: Any) -> bool:
     return isinstance(work, FunctionType) and _reads(work)
 
 
-@cache
 def _reads(work: FunctionType) -> bool:
     """Whether the function only reads: no store that outlives it, and no call of what might keep or draw."""
     _reads_now.add(work)
