@@ -139,7 +139,9 @@ class Model:
 
     def slot_places(self, rule: Rule) -> dict[str, Places]:
         """Where each parameter's part of each slot lies."""
-        parts = [rule.init(torch.empty(shape, dtype=self.dtype, device="meta")) for shape in self.shapes.values()]
+        # not on torch's meta device: arithmetic there imports the compiler, which takes longer than many a race
+        nothing = torch.zeros((), dtype=self.dtype)
+        parts = [rule.init(nothing.expand(shape)) for shape in self.shapes.values()]
         return {slot: Places([part[slot].shape for part in parts]) for slot in slots_of(rule)}
 
     def slots(self, rule: Rule, weights: Tensor) -> dict[str, Tensor]:
