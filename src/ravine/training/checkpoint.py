@@ -69,8 +69,8 @@ def load(folder: Path) -> tuple[dict[str, Any], list[Run]]:
 
 def _next_name(folder: Path) -> str:
     """A name that no file there has: the old tensors stay until the manifest names the new ones."""
-    numbers = [int(old.stem.partition("-")[2]) for old in folder.glob("lanes-*.safetensors")]
-    return f"lanes-{max(numbers, default=0) + 1:06}.safetensors"
+    numbers = (old.stem.partition("-")[2] for old in folder.glob("lanes-*.safetensors"))
+    return f"lanes-{max((int(number) for number in numbers if number.isdecimal()), default=0) + 1:06}.safetensors"
 
 
 def _check(manifest: Mapping[str, Any]) -> str:
