@@ -167,11 +167,11 @@ def _stepping(
         *state, x, y = given
         leaves = [w.detach().requires_grad_() for w in state[:trained]]
         named = dict(zip(names, (*leaves, *state[trained:]), strict=True))
-        if together:
-            data = None if shared else 0
-            losses = vmap(one, in_dims=(0, data, data))(named, x, y)
-        else:
-            losses = one(named, x, y).unsqueeze(0)
+        if not together:
+            loss = one(named, x, y)
+            return [loss.detach().unsqueeze(0), *torch.autograd.grad(loss, leaves, materialize_grads=True)]
+        data = None if shared else 0
+        losses = vmap(one, in_dims=(0, data, data))(named, x, y)
         gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
         return [losses.detach(), *gradients]
 

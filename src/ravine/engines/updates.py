@@ -14,12 +14,14 @@ from ravine.engines.column import Column
 from ravine.engines.kernel import KernelStep, serves
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import gradient_noise
+from ravine.engines.table import in_order
 from ravine.rules.rule import (
     Rule,
     chain,
     filled,
     needs_of,
     scalars_of,
+    slots_of,
     sums_of,
     values,
     with_values,
@@ -59,11 +61,13 @@ class Group:
             name: np.array([lane.scalars.get(name, begin) for lane in lanes])
             for name, begin in scalars_of(self.rule).items()
         }
-        self.needs = needs_of(self.rule)
+        self.needs, self.sums = needs_of(self.rule), sums_of(self.rule)
         self.scheduled = sorted({name for schedules in self.schedules for name in schedules})
         on_cpu = lanes[0].weights.device.type == "cpu"
         self.kernel = KernelStep(self.rule) if serves(self.rule) and on_cpu else None
         self._slot_views = {slot: place.views(self.slots[slot]) for slot, place in places.items()}
+        self._in_kernel = [self._slot_views[slot] for slot in slots_of(self.rule)]
+        self._is_located = False  # whether the kernel has seen tensors of these kinds
         self._weights: tuple[Tensor, list[Tensor]] | None = None
 
     def member(self, offset: int) -> tuple[Rule, Mapping[str, Schedule], dict[str, Tensor], dict[str, float]]:
@@ -121,7 +125,8 @@ class Group:
 
         So is the ``curvature``, where a lane has measured it.
         """
-        own = [g[self.start : self.end] for g in gradients]
+        all_are_own = self.end - self.start == len(weights)
+        own = gradients if all_are_own else [g[self.start : self.end] for g in gradients]
         if self._weights is None or self._weights[0] is not weights:
             self._weights = weights, self._parts(weights[self.start : self.end])
         views = self._weights[1]
@@ -129,9 +134,14 @@ class Group:
             self._update_on_columns(views, own, self._facts(own, step, curvature), step, time)
             return
         given = {**self.at(time), **self.scalars, "t": step}
-        if sums_of(self.rule):
+        if self.sums:
             given |= self._totals(views, own, self._facts(own, step, curvature), step, time)
-        new = self.kernel.step(views, own, self._slot_views, given, lanes=len(self.members), seed=step) or {}
+        lanes = len(self.members)
+        columns = [views, [in_order(w, g, lanes) for w, g in zip(views, own, strict=True)], *self._in_kernel]
+        if not (self._is_located and self.kernel.stays(columns)):
+            self.kernel.locate(columns, lanes=lanes)
+            self._is_located = True
+        new = self.kernel.advance(views, given, seed=step)
         for name, column in self.scalars.items():
             self.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
 
@@ -155,10 +165,10 @@ class Group:
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], known: Sequence[State], step: int, time: float
     ) -> Numbers:
         """The sums over all of a lane's tensors that the rule needs: [k] for each, added up in float64."""
-        if not sums_of(self.rule):
+        if not self.sums:
             return {}
         rule, columns = self.rule_at(time), self._columns()
-        found = {name: np.zeros(len(self.members)) for name in sums_of(self.rule)}
+        found = {name: np.zeros(len(self.members)) for name in self.sums}
         for i, (w, g, facts) in enumerate(zip(weights, gradients, known, strict=True)):
             slots = {name: views[i] for name, views in self._slot_views.items()}
             terms = rule.terms(g, {**slots, **columns, **facts}, w, step)

@@ -38,8 +38,8 @@ class Problem:
     name: str
     task: Task
     train: Part
-    valid: Part
-    test: Part
+    valid: Part  # may be empty for a run that keeps its last weights; a race needs it
+    test: Part  # may be empty: then nobody looks at it
     classes: tuple[str, ...] = ()  # names of the classes, in the order of their integers; empty for regression
     loss: str | Loss = "auto"  # "auto": cross-entropy for classes, squared error for numbers
     model: Callable[[], nn.Module] | None = None  # the user's own factory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -100,16 +101,13 @@ class Batches:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.orders: dict[tuple[int, int], Tensor] = {}
+        self._of: tuple[list[int], int] | None = None  # the seeds and the epoch whose minibatches these are
+        self._minibatches: Sequence[Tensor] = ()
 
     def at(self, seeds: list[int], step: int) -> Tensor:
         """Which samples each seed sees at that step (0 is the first): int64 [seeds, batch]."""
         epoch, place = self.clock.place(step)
-        size = self.clock.sizes[epoch]
-        self.orders = {at: o for at, o in self.orders.items() if at[1] == epoch}
-        rows: list[Tensor] = []
-        for seed in seeds:
-            if (seed, epoch) not in self.orders:
-                self.orders[seed, epoch] = order(seed, epoch, self.clock.samples)
-            rows.append(self.orders[seed, epoch][place * size : (place + 1) * size])
-        return torch.stack(rows)
+        if self._of != (seeds, epoch):
+            orders = torch.stack([order(seed, epoch, self.clock.samples) for seed in seeds])
+            self._of, self._minibatches = (list(seeds), epoch), orders.split(self.clock.sizes[epoch], dim=1)
+        return self._minibatches[place]

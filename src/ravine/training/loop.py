@@ -37,7 +37,7 @@ def advance(lanes: Runner, problem: Problem, clock: Clock, to_tick: int, draws: 
     """
     feed = Feed(problem, clock)
     tick = next(tick for tick in range(clock.ticks + 1) if clock.step_at(tick) >= lanes.step_count)
-    if tick == 0:
+    if tick == 0 and len(problem.valid):
         yield measure(lanes, problem, 0, None)
     while tick < to_tick:
         tick += 1
@@ -59,7 +59,10 @@ def _own_noise(seed: int) -> Generator[None]:
 
 
 def measure(lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None) -> Measured:
-    """The lanes' loss and metric on the validation part."""
+    """The lanes' loss and metric on the validation part; without one, the loss of the steps stands in for it."""
+    if not len(problem.valid):
+        assert train_loss is not None
+        return Measured(tick, train_loss, train_loss, torch.full_like(train_loss, torch.nan))
     loss, metric = evaluate(lanes.predict, len(lanes), lanes.loss, problem, problem.valid)
     return Measured(tick, train_loss, loss, metric)
 
