@@ -16,7 +16,7 @@ LAYERS = (
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.inputs", "problems.problem",
     "engines", "noise", "penalties", "optim", "entries", "solvers",
-    "problems", "blocks", "initial", "losses", "models", "recipe",
+    "problems", "blocks", "initial", "losses", "models", "transfer", "recipe",
     "training", "racing", "store", "report",
     "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip

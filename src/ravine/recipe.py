@@ -21,6 +21,7 @@ from ravine.rules.rule import AFTER, Combinator, Declared, Rule, chain, hypers, 
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.method import Method
 from ravine.solvers.spec import contender_from_spec, follows_schedule
+from ravine.transfer import Transfer
 from ravine.validation import validated
 
 FORMAT = 1
@@ -64,6 +65,7 @@ class Recipe(BaseModel):
     rule: dict[str, Any] = Field(default_factory=lambda: {"name": "adam"})
     schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    transfer: dict[str, Any] | None = None  # weights to begin at, what is frozen, the pace of layers: ravine.transfer
 
     def make_rule(self) -> Declared:
         """The checked rule, or the method on the whole training part."""
@@ -117,6 +119,8 @@ class Recipe(BaseModel):
         if self.augment:
             make(self.augment)
             check_augmentable(rule)
+        if self.transfer is not None:
+            Transfer.of(self.transfer)
         if self.preprocess is not None:
             check_names(self.preprocess)
         self.make_schedules()

@@ -57,6 +57,7 @@ def train(
     from ravine.store import Store
     from ravine.training.lint import lint
     from ravine.training.train import Training, model_for
+    from ravine.transfer.spec import Transferred
 
     read = load_recipe(recipe)
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
@@ -75,6 +76,8 @@ def train(
         print(f"Note: {finding}", file=sys.stderr)
     if isinstance(factory, Initialised):
         print(f"Note: init {factory.initial.name}: {factory.drawing(read.seed)}", file=sys.stderr)
+    if isinstance(factory, Transferred) and (loaded := factory.loaded()) is not None:
+        print(f"Note: transfer: {loaded}", file=sys.stderr)
     begin = time.monotonic()
     with Store.open(store) as opened:
         _watch(running, quiet=json)
