@@ -17,6 +17,7 @@ from ravine.initial import from_spec as initial_from_spec
 from ravine.losses import form_of, loss_text
 from ravine.penalties import Part, Projection, Prune, part_from_spec
 from ravine.problems.preprocess import check_names
+from ravine.problems.sampling import SHUFFLED, check_sampling
 from ravine.rules.rule import AFTER, Combinator, Declared, Rule, chain, hypers, name_of, reads_elsewhere
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.method import Method
@@ -57,6 +58,7 @@ class Recipe(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    sampling: str = SHUFFLED  # or cyclic, random, balanced: which samples a step sees
     patience: int = Field(default=0, ge=0)  # measurements without a better validation loss before stopping; 0: never
     accumulate: int = Field(default=1, ge=1)  # parts in which a minibatch goes through the model; the step is the same
     snapshots: int = Field(default=0, ge=0)  # 0: none
@@ -117,6 +119,8 @@ class Recipe(BaseModel):
         if self.augment:
             make(self.augment)
             check_augmentable(rule)
+        check_sampling(self.sampling)
+        check_sampled(self.sampling, rule)
         if self.preprocess is not None:
             check_names(self.preprocess)
         self.make_schedules()
@@ -178,6 +182,14 @@ def check_augmentable(rule: Declared) -> None:
     """Raise one sentence where a contender takes the whole training part at once, which no augmentation changes."""
     if isinstance(rule, Method):
         raise UserError(f"augment changes minibatches, and {name_of(rule)} takes the whole training part: leave it out")
+
+
+def check_sampled(sampling: str, rule: Declared) -> None:
+    """Raise one sentence where a contender takes the whole training part at once, which no sampling changes."""
+    if isinstance(rule, Method) and sampling != SHUFFLED:
+        raise UserError(
+            f"sampling {sampling} is of minibatches, and {name_of(rule)} takes the whole training part: leave it out"
+        )
 
 
 def cycles(epochs: int, snapshots: int) -> dict[str, Any]:
