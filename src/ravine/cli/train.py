@@ -53,6 +53,7 @@ def train(
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
     from ravine.models import probe
+    from ravine.noise import Noised
     from ravine.recipe import load_recipe
     from ravine.store import Store
     from ravine.training.lint import lint
@@ -73,8 +74,9 @@ def train(
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
     for finding in lint(read, len(problem.train)):
         print(f"Note: {finding}", file=sys.stderr)
-    if isinstance(factory, Initialised):
-        print(f"Note: init {factory.initial.name}: {factory.drawing(read.seed)}", file=sys.stderr)
+    drawn = factory.factory if isinstance(factory, Noised) else factory
+    if isinstance(drawn, Initialised):
+        print(f"Note: init {drawn.initial.name}: {drawn.drawing(read.seed)}", file=sys.stderr)
     begin = time.monotonic()
     with Store.open(store) as opened:
         _watch(running, quiet=json)

@@ -77,6 +77,7 @@ def _recipe(race: Race, row: Standing) -> Recipe:
         rule=contender_to_spec(candidate.rule),
         schedule={name: dict(spec) for name, spec in candidate.schedules.items()},
         penalty=race.spec.penalty,
+        noise=race.spec.noise,
     )
 
 

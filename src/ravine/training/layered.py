@@ -64,7 +64,7 @@ class Layered:
         self.asked += index.shape[-1] / len(part)
         self.module.train()
         buffers = dict(self.module.named_buffers())
-        for layer, name in enumerate(self.model.noise):
+        for name, layer in self.model.noise.items():
             buffers[name].copy_(torch.tensor(noise_key(self.seeds[0], self.step_count, layer)))
         schedule = self.lane.schedules.get("lr")
         self.optimizer.param_groups[0]["lr"] = self.rate * (1.0 if schedule is None else schedule(time))

@@ -18,6 +18,7 @@ from ravine.errors import UserError
 from ravine.initial import Initialised
 from ravine.losses import loss_of
 from ravine.models import model_factory
+from ravine.noise import Noised, noise_from_spec
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
@@ -52,15 +53,18 @@ class Design(Protocol):
     def norm_place(self) -> str: ...  # noqa: D102
     @property
     def init(self) -> str | dict[str, Any] | None: ...  # noqa: D102
+    @property
+    def noise(self) -> list[dict[str, Any]]: ...  # noqa: D102
 
 
 def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
-    """The factory of a recipe's model, with its norm and initialiser; the same seed makes the same weights anywhere."""
+    """The factory of a recipe's model, with its norm, initialiser and noise; a seed makes the same weights anywhere."""
     factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
-    if design.init is None:
-        return factory
-    sight = order(0, 0, len(problem.train))[:LOOKED_AT]
-    return Initialised(factory, design.init, problem.train.x[sight])
+    if design.init is not None:
+        sight = order(0, 0, len(problem.train))[:LOOKED_AT]
+        factory = Initialised(factory, design.init, problem.train.x[sight])
+    noises = [noise_from_spec(spec) for spec in design.noise]
+    return Noised(factory, noises) if noises else factory
 
 
 def model_of(
