@@ -43,6 +43,13 @@ class Paced(Seeded):
         """The tiers of a module that it made, from the top; () where all parameters step alike."""
 
 
+def tiers_by(factory: object, module: nn.Module) -> tuple[Tier, ...]:
+    """The tiers of a module as its factory, or one that this is made of, has them."""
+    while factory is not None and not isinstance(factory, Paced):
+        factory = getattr(factory, "factory", None)
+    return () if factory is None else factory.tiers(module)
+
+
 @dataclass
 class Share:
     """A tier's part in the steps of a group of lanes: its kernel, its scalars, and the steps that it has taken."""

@@ -136,3 +136,10 @@ class Transferred(Paced):
         if wanted.frozen:
             freeze(module, wanted.frozen)
         return module, loaded
+
+
+def loaded_by(factory: object) -> Loaded | None:
+    """What a factory, or one that this is made of, takes from a file; None where there is none."""
+    while factory is not None and not isinstance(factory, Transferred):
+        factory = getattr(factory, "factory", None)
+    return None if factory is None else factory.loaded()
