@@ -63,7 +63,7 @@ class Design(Protocol):
 
 
 def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
-    """The factory of a recipe's model, with norm, initialiser, transfer, noise; a seed makes the same weights anywhere."""
+    """The factory of a recipe's model, its weights drawn or transferred, with noise; a seed makes the same anywhere."""
     factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
     if design.init is not None:
         sight = order(0, 0, len(problem.train))[:LOOKED_AT]
