@@ -18,7 +18,7 @@ LAYERS = (
     "engines", "noise", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "losses", "models", "recipe",
     "training", "racing", "store", "report",
-    "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
+    "rates", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 
