@@ -63,6 +63,9 @@ def race(
     augment: Annotated[
         str | None, typer.Option(help="flip,crop:4,... of training images; see ravine data steps", rich_help_panel=PLAN)
     ] = None,
+    sampling: Annotated[
+        str, typer.Option(help="shuffled, cyclic, random (with replacement), balanced", rich_help_panel=PLAN)
+    ] = "shuffled",
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
@@ -141,7 +144,7 @@ def race(
         penalty=read.penalties(penalty or []), noise=read.noises(noise or []),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
-        augment=read.steps(augment), preprocess=read.preprocessing(preprocess),
+        augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)

@@ -30,6 +30,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
     ] = False,
+    log_samples: Annotated[
+        bool, typer.Option("--log-samples", help="write the ids that each step saw to samples.log in the folder")
+    ] = False,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -47,6 +50,7 @@ def train(
       ravine train race-digits-7f3a/winner.toml
       ravine train recipe.toml --out mine           then, if it was killed:
       ravine train recipe.toml --out mine --resume
+      ravine train recipe.toml --log-samples        which samples each step saw: ravine data samples
     """
     from ravine.api import prepare
     from ravine.errors import UserError
@@ -67,7 +71,7 @@ def train(
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
-    running = Training(read, problem, folder)
+    running = Training(read, problem, folder, log_samples)
     if resume:
         running.restore(folder)
     elif (folder / "state.json").exists():

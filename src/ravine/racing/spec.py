@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ravine.losses import loss_text
+from ravine.problems.sampling import SHUFFLED
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
 
@@ -38,6 +39,7 @@ class RaceSpec(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # the same for every contender
+    sampling: str = SHUFFLED  # or cyclic, random, balanced: the same for every contender
     finalists: int = Field(default=3, ge=1)
     seeds: int = Field(default=5, ge=2)
     defaults: bool = True  # each finalist's rule at its defaults too, over the same seeds

@@ -7,6 +7,7 @@ from typing import Any
 
 from ravine.errors import UserError
 from ravine.penalties import Part, Projection, Prune, part_from_spec
+from ravine.problems.sampling import SHUFFLED
 from ravine.rules.rule import AFTER, Combinator, Declared, Rule, chain, hypers, name_of, reads_elsewhere
 from ravine.solvers.method import Method
 
@@ -40,3 +41,11 @@ def check_augmentable(rule: Declared) -> None:
     """Raise one sentence where a contender takes the whole training part at once, which no augmentation changes."""
     if isinstance(rule, Method):
         raise UserError(f"augment changes minibatches, and {name_of(rule)} takes the whole training part: leave it out")
+
+
+def check_sampled(sampling: str, rule: Declared) -> None:
+    """Raise one sentence where a contender takes the whole training part at once, which no sampling changes."""
+    if isinstance(rule, Method) and sampling != SHUFFLED:
+        raise UserError(
+            f"sampling {sampling} is of minibatches, and {name_of(rule)} takes the whole training part: leave it out"
+        )

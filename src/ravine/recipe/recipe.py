@@ -16,7 +16,8 @@ from ravine.losses import form_of, loss_text
 from ravine.noise import Noise, noise_from_spec
 from ravine.penalties import Part, Prune
 from ravine.problems.preprocess import check_names
-from ravine.recipe.fit import check_augmentable, checked_penalties
+from ravine.problems.sampling import SHUFFLED, check_sampling
+from ravine.recipe.fit import check_augmentable, check_sampled, checked_penalties
 from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.spec import contender_from_spec, follows_schedule
@@ -56,6 +57,7 @@ class Recipe(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    sampling: str = SHUFFLED  # or cyclic, random, balanced: which samples a step sees
     patience: int = Field(default=0, ge=0)  # measurements without a better validation loss before stopping; 0: never
     accumulate: int = Field(default=1, ge=1)  # parts in which a minibatch goes through the model; the step is the same
     snapshots: int = Field(default=0, ge=0)  # 0: none
@@ -121,6 +123,8 @@ class Recipe(BaseModel):
         if self.augment:
             make(self.augment)
             check_augmentable(rule)
+        check_sampling(self.sampling)
+        check_sampled(self.sampling, rule)
         if self.preprocess is not None:
             check_names(self.preprocess)
         self.make_schedules()

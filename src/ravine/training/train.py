@@ -28,9 +28,10 @@ from ravine.problems.problem import Part, Problem
 from ravine.randomness import order
 from ravine.recipe import Recipe
 from ravine.results import Point, RunResult
-from ravine.rules.rule import values
+from ravine.rules.rule import name_of, values
 from ravine.schedules import Waiting
-from ravine.training import checkpoint
+from ravine.solvers.method import Method
+from ravine.training import checkpoint, samples
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.loop import evaluate_model
@@ -98,8 +99,11 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None) -> None:
-        problem = prepared(problem, recipe.preprocess, recipe.augment)
+    def __init__(
+        self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False
+    ) -> None:
+        problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
+        self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
         recipe.check()
@@ -107,6 +111,10 @@ class Training:
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
+        if log_samples and isinstance(recipe.make_rule(), Method):
+            raise UserError(
+                f"--log-samples: {name_of(recipe.make_rule())} sees all training samples at every step: leave it out"
+            )
         self.plateau, self.waiting = recipe.make_plateau(), Waiting()
         self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
@@ -121,7 +129,8 @@ class Training:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
-        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends)
+        log = self._log()
+        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends, log=log)
         try:
             with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
@@ -138,6 +147,19 @@ class Training:
                 self.interrupted = not self.finished
         except KeyboardInterrupt:
             self.interrupted = True
+        finally:
+            if log is not None:
+                log.close()
+
+    def _log(self) -> samples.SampleLog | None:
+        """The log of samples where one is wanted: begun, or cut to where the run stands."""
+        if not self.log_samples or self.folder is None:
+            return None
+        path = self.folder / samples.FILE
+        if self.state.lane is not None and self.state.lane.step:
+            return samples.SampleLog.go_on(path, self.state.lane.step)
+        facts = {"problem": self.problem.name, "samples": len(self.problem.train), "seed": self.recipe.seed}
+        return samples.SampleLog.begin(path, facts)
 
     def _wait(self, track: Track) -> None:
         """Let the plateau see the point just measured; the one before the first step does not count."""
@@ -162,6 +184,8 @@ class Training:
         facts: dict[str, Any] = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
         facts |= {"waiting": asdict(self.waiting), "reductions": self.reductions}
         with track.lent():
+            if track.log is not None:
+                track.log.flush()
             checkpoint.save(self.folder, facts, [self.state])
         self._saved = time.monotonic()
         self._saving = self._saved - begin
@@ -169,6 +193,7 @@ class Training:
     def restore(self, folder: Path) -> None:
         """Go on from a checkpoint of the same recipe."""
         facts, runs = checkpoint.load(folder)
+        self.log_samples |= (folder / samples.FILE).exists()  # a log goes on, or it would end with a hole
         if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
             raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
