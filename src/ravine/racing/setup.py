@@ -9,6 +9,7 @@ from typing import Any
 from ravine.errors import UserError
 from ravine.penalties import Prune
 from ravine.problems.problem import Problem
+from ravine.problems.sampling import check_sampling
 from ravine.racing.space import Space, make_space, shares
 from ravine.racing.spec import MOST, RaceSpec
 from ravine.randomness import key
@@ -16,7 +17,7 @@ from ravine.recipe import checked_penalties
 from ravine.rules.rule import Rule, Search
 from ravine.schedules import check, from_spec
 from ravine.solvers.method import Method
-from ravine.training.clock import Clock
+from ravine.training.clock import Clock, batch_for
 
 STEPS = 3000  # of a full run, where the user names no epochs
 MARGIN = 0.8  # of a time budget that is planned for
@@ -37,6 +38,7 @@ class Setup:
     @classmethod
     def of(cls, spec: RaceSpec, problem: Problem) -> Setup:
         """Decide what the user left open; a `UserError` where what they chose does not fit the problem."""
+        check_sampling(spec.sampling)
         samples = len(problem.train)
         batch = spec.batch or batch_for(samples)
         if batch > samples:
@@ -119,8 +121,3 @@ def _notes(space: Space) -> tuple[str, ...]:
             "factors and inversions."
         )
     return tuple(found)
-
-
-def batch_for(samples: int) -> int:
-    """64, or for small data the power of two that gives about sixteen steps an epoch, 8 at least."""
-    return 64 if samples >= 1000 else min(samples, max(8, 2 ** ((samples // 16).bit_length() - 1)))

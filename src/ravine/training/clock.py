@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -40,6 +40,12 @@ class Clock:
     def starts(self) -> tuple[int, ...]:
         """The steps done before each epoch, and at the end: one number more than there are epochs."""
         return tuple(accumulate((max(1, self.samples // size) for size in self.sizes), initial=0))
+
+    def taken_before(self, epoch: int) -> int:
+        """The samples that the steps of all epochs before it took."""
+        return sum(
+            size * (end - begin) for size, (begin, end) in zip(self.sizes[:epoch], pairwise(self.starts), strict=False)
+        )
 
     def _size(self, epoch: int) -> int:
         if self.growth is None:
@@ -96,18 +102,35 @@ class Clock:
         return min(self.ticks, max(1, round(share * self.ticks)))
 
 
-class Batches:
-    """The minibatches of each seed, made from (seed, epoch) alone."""
+def batch_for(samples: int) -> int:
+    """64, or for small data the power of two that gives about sixteen steps an epoch, 8 at least."""
+    return 64 if samples >= 1000 else min(samples, max(8, 2 ** ((samples // 16).bit_length() - 1)))
 
-    def __init__(self, clock: Clock) -> None:
+
+class Batches:
+    """The minibatches of each seed, made from (seed, epoch) alone.
+
+    ``visit`` gives the places that an epoch of a seed visits, [samples]; a shuffle of all where it is left out.
+    """
+
+    def __init__(self, clock: Clock, visit: Callable[[int, int], Tensor] | None = None) -> None:
         self.clock = clock
-        self._of: tuple[list[int], int] | None = None  # the seeds and the epoch whose minibatches these are
-        self._minibatches: Sequence[Tensor] = ()
+        self.visit = visit or (lambda seed, epoch: order(seed, epoch, clock.samples))
+        self._of: tuple[list[int], int] | None = None  # the seeds and the epoch that were asked for last
+        self._now: Sequence[Tensor] = ()  # their minibatches
+        self._orders: dict[tuple[int, int], Tensor] = {}
 
     def at(self, seeds: list[int], step: int) -> Tensor:
         """Which samples each seed sees at that step (0 is the first): int64 [seeds, batch]."""
         epoch, place = self.clock.place(step)
         if self._of != (seeds, epoch):
-            orders = torch.stack([order(seed, epoch, self.clock.samples) for seed in seeds])
-            self._of, self._minibatches = (list(seeds), epoch), orders.split(self.clock.sizes[epoch], dim=1)
-        return self._minibatches[place]
+            self._of, self._now = (list(seeds), epoch), self._minibatches(seeds, epoch)
+        return self._now[place]
+
+    def _minibatches(self, seeds: list[int], epoch: int) -> Sequence[Tensor]:
+        self._orders = {at: o for at, o in self._orders.items() if at[1] >= epoch - 1}  # a step may be read ahead
+        for seed in seeds:
+            if (seed, epoch) not in self._orders:
+                self._orders[seed, epoch] = self.visit(seed, epoch)
+        orders = torch.stack([self._orders[seed, epoch] for seed in seeds])
+        return orders.split(self.clock.sizes[epoch], dim=1)
