@@ -66,6 +66,12 @@ def race(
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="balanced, or a=2,b=0.5: how much classes count", rich_help_panel=PLAN)
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="f1-macro,auroc,... or module:function, beside the loss", rich_help_panel=PLAN)
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of everything drawn", rich_help_panel=PLAN)] = 0,
     seeds: Annotated[int, typer.Option(min=2, help="fresh seeds of the finals", rich_help_panel=PLAN)] = 5,
     finalists: Annotated[int, typer.Option(min=1, help="rules in the finals", rich_help_panel=PLAN)] = 3,
@@ -136,6 +142,7 @@ def race(
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess),
+        class_weights=read.class_weights(class_weights), metrics=read.names(metrics, "--metrics") if metrics else [],
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)
