@@ -16,8 +16,8 @@ LAYERS = (
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.blame", "code", "metrics",
     "problems.inputs", "problems.balance", "problems.problem",
-    "engines", "noise", "penalties", "optim", "entries", "solvers",
-    "problems", "blocks", "initial", "losses", "models", "recipe",
+    "engines", "penalties", "optim", "entries", "solvers",
+    "problems", "blocks", "initial", "noise", "losses", "models", "recipe",
     "training", "racing", "store", "report",
     "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip

@@ -31,6 +31,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
     ] = False,
+    log_samples: Annotated[
+        bool, typer.Option("--log-samples", help="write the ids that each step saw to samples.log in the folder")
+    ] = False,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -48,12 +51,14 @@ def train(
       ravine train race-digits-7f3a/winner.toml
       ravine train recipe.toml --out mine           then, if it was killed:
       ravine train recipe.toml --out mine --resume
+      ravine train recipe.toml --log-samples        which samples each step saw: ravine data samples
     """
     from ravine.api import prepare
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
     from ravine.models import probe
+    from ravine.noise import Noised
     from ravine.recipe import load_recipe
     from ravine.store import Store
     from ravine.training.lint import lint
@@ -67,15 +72,16 @@ def train(
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
-    running = Training(read, problem, folder)
+    running = Training(read, problem, folder, log_samples)
     if resume:
         running.restore(folder)
     elif (folder / "state.json").exists():
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
     for finding in lint(read, len(problem.train)):
         print(f"Note: {finding}", file=sys.stderr)
-    if isinstance(factory, Initialised):
-        print(f"Note: init {factory.initial.name}: {factory.drawing(read.seed)}", file=sys.stderr)
+    drawn = factory.factory if isinstance(factory, Noised) else factory
+    if isinstance(drawn, Initialised):
+        print(f"Note: init {drawn.initial.name}: {drawn.drawing(read.seed)}", file=sys.stderr)
     begin = time.monotonic()
     with Store.open(store) as opened:
         _watch(running, quiet=json)

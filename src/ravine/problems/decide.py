@@ -20,6 +20,8 @@ class Decisions(Protocol):
     @property
     def augment(self) -> list[dict[str, Any]]: ...  # noqa: D102
     @property
+    def sampling(self) -> str: ...  # noqa: D102
+    @property
     def class_weights(self) -> str | dict[str, float] | None: ...  # noqa: D102
     @property
     def weighted_mean(self) -> Over: ...  # noqa: D102
@@ -32,7 +34,7 @@ def decided(problem: Problem, wanted: Decisions) -> Problem:
 
     Raises a `UserError` where something does not fit the data.
     """
-    done = prepared(problem, wanted.preprocess, wanted.augment)
+    done = prepared(problem, wanted.preprocess, wanted.augment, wanted.sampling)
     return _measured(_weighed(done, wanted.class_weights, wanted.weighted_mean), wanted.measured)
 
 

@@ -77,9 +77,11 @@ def _recipe(race: Race, row: Standing) -> Recipe:
         class_weights=race.spec.class_weights,
         weighted_mean=race.spec.weighted_mean,
         metrics=race.spec.metrics,
+        sampling=race.spec.sampling,
         rule=contender_to_spec(candidate.rule),
         schedule={name: dict(spec) for name, spec in candidate.schedules.items()},
         penalty=race.spec.penalty,
+        noise=race.spec.noise,
     )
 
 

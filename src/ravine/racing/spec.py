@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ravine.losses import loss_text
 from ravine.problems.balance import Over
+from ravine.problems.sampling import SHUFFLED
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
 
@@ -28,6 +29,7 @@ class RaceSpec(BaseModel):
     rules: list[str] | None = None  # names of the catalogue; None: every contender
     combine: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # around every rule, from the inside
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # of every run, as a recipe has them
+    noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # in every run's model, likewise
     over: dict[str, tuple[float, float]] = Field(default_factory=dict[str, tuple[float, float]])
     schedules: list[dict[str, Any]] = Field(default_factory=lambda: [{"name": "cosine"}])
     budget: int | None = Field(default=64, ge=1, le=MOST)  # configurations
@@ -41,6 +43,7 @@ class RaceSpec(BaseModel):
     class_weights: str | dict[str, float] | None = None  # "balanced", or {class: weight}; of every run
     weighted_mean: Over = "weights"  # what weighted losses are divided by: their weights, as torch, or the samples
     metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss
+    sampling: str = SHUFFLED  # or cyclic, random, balanced: the same for every contender
     finalists: int = Field(default=3, ge=1)
     seeds: int = Field(default=5, ge=2)
     defaults: bool = True  # each finalist's rule at its defaults too, over the same seeds
