@@ -98,7 +98,7 @@ def test_a_part_is_measured_by_one_mean_over_all_of_it() -> None:
     model = model_factory("mlp:8", problem.shape, problem.outputs)()
     twice = replace(problem.train, x=problem.train.x.repeat(500, 1), y=problem.train.y.repeat(500))  # in several pieces
     whole = nn.CrossEntropyLoss(weight=torch.tensor(WEIGHTS))(model(problem.train.x), problem.train.y)
-    assert evaluate_model(model, loss_of(problem), problem, twice)[0] == pytest.approx(float(whole), rel=1e-5)
+    assert evaluate_model(model, loss_of(problem), problem, twice)[0] == pytest.approx(float(whole.detach()), rel=1e-5)
 
 
 def uneven() -> Problem:
