@@ -63,6 +63,7 @@ def train(
     from ravine.store import Store
     from ravine.training.lint import lint
     from ravine.training.train import Training, model_for
+    from ravine.transfer.spec import Transferred, loaded_by
 
     read = load_recipe(recipe)
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
@@ -79,9 +80,14 @@ def train(
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
     for finding in lint(read, len(problem.train)):
         print(f"Note: {finding}", file=sys.stderr)
-    drawn = factory.factory if isinstance(factory, Noised) else factory
+    drawn = factory
+    while isinstance(drawn, Noised | Transferred):
+        drawn = drawn.factory
     if isinstance(drawn, Initialised):
         print(f"Note: init {drawn.initial.name}: {drawn.drawing(read.seed)}", file=sys.stderr)
+    loaded = loaded_by(factory)
+    if loaded is not None:
+        print(f"Note: transfer: {loaded}", file=sys.stderr)
     begin = time.monotonic()
     with Store.open(store) as opened:
         _watch(running, quiet=json)

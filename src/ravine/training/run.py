@@ -65,6 +65,11 @@ class Run:
         """What is monitored at the best point, smaller being better; inf where it diverged or was not measured."""
         return self.monitor.cost(self.best_point) if self.best_point and not self.diverged else math.inf
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether it was ever better than before the first step."""
+        return bool(self.curve) and self.score < self.monitor.cost(self.curve[0])
+
     def record(self, point: Point) -> bool:
         """Keep one point; True if it is the best so far. A loss that is not finite, or exploded, closes the run."""
         epoch, train_loss, valid_loss = point.epoch, point.train_loss, point.valid_loss
