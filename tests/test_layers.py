@@ -12,7 +12,7 @@ import ravine
 
 ROOT = Path(ravine.__file__).parent
 LAYERS = (
-    "errors", "types", "_version", "files", "randomness", "validation", "gradients", "surfaces",
+    "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.inputs", "problems.problem",
     "engines", "noise", "penalties", "optim", "entries", "solvers",

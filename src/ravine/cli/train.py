@@ -6,6 +6,7 @@ import secrets
 import shlex
 import sys
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
     ] = False,
+    keep: Annotated[int, typer.Option(min=1, help="checkpoints to keep: the last so many, and the best")] = 2,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -48,7 +50,11 @@ def train(
       ravine train recipe.toml --out mine           then, if it was killed:
       ravine train recipe.toml --out mine --resume
     """
+    from contextlib import ExitStack
+
     from ravine.api import prepare
+    from ravine.checkpoints import holds
+    from ravine.cli.kept import each, fail
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
@@ -66,32 +72,42 @@ def train(
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
-    running = Training(read, problem, folder)
-    if resume:
-        running.restore(folder)
-    elif (folder / "state.json").exists():
-        raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
-    for finding in lint(read, len(problem.train)):
-        print(f"Note: {finding}", file=sys.stderr)
-    if isinstance(factory, Initialised):
-        print(f"Note: init {factory.initial.name}: {factory.drawing(read.seed)}", file=sys.stderr)
-    begin = time.monotonic()
-    with Store.open(store) as opened:
+    running = Training(read, problem, folder, keep)
+    with ExitStack() as during:
+        if holds(folder):  # nobody else may change it while it is read
+            during.enter_context(running.saving.claimed())
+        if resume:
+            running.restore(folder)
+        elif holds(folder):
+            raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
+        opened = during.enter_context(Store.open(store))
+        during.enter_context(running.saving.claimed())
+        for finding in lint(read, len(problem.train)):
+            print(f"Note: {finding}", file=sys.stderr)
+        if isinstance(factory, Initialised):
+            print(f"Note: init {factory.initial.name}: {factory.drawing(read.seed)}", file=sys.stderr)
+        begin = time.monotonic()
         _watch(running, quiet=json)
-        _keep(opened, running, read, folder, time.monotonic() - begin)
+        failed = each(_keep(opened, running, read, folder, time.monotonic() - begin))
     _show(running, folder, test, json)
     if running.interrupted:
         print(f"Interrupted. Go on with: ravine train {recipe} --out {folder} --resume", file=sys.stderr)
+    fail([*failed, *running.saving.last_failure])
+    if running.interrupted:
         raise typer.Exit(130)
+    if running.result.status == "diverged":
+        raise typer.Exit(1)
 
 
 def _watch(running: Training, quiet: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from ravine.cli.kept import told
+
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        for point in running.run():
+        for point in told(running.run(), running.saving):
             if not quiet and point.epoch == int(point.epoch):
                 console.print(
                     f"epoch {point.epoch:.0f}: validation loss {point.valid_loss:.4g}, {point.metric:.4g}",
@@ -101,13 +117,15 @@ def _watch(running: Training, quiet: bool) -> None:
     words = TextColumn("{task.description}")
     with Progress(BarColumn(), words, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=running.clock.ticks, completed=max(0, running.state.tick))
-        for point in running.run():
+        for point in told(running.run(), running.saving):
             text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}"
             bar.update(task, completed=running.state.tick, description=text)
 
 
-def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds: float) -> None:
-    """The run into the store; the recipe, the curve and the best weights into the folder."""
+def _keep(
+    store: Store, running: Training, recipe: Recipe, folder: Path, seconds: float
+) -> Iterator[Callable[[], object]]:
+    """The run into the store; the recipe, the curve and the best weights into the folder: one after another."""
     from safetensors.torch import save
 
     from ravine.files import write_whole
@@ -127,17 +145,18 @@ def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds
         recipe=recipe.model_dump(exclude_none=True),
         result=running.result,
     )
-    store.save_run(kept)
-    write_whole(folder / "recipe.toml", recipe.toml().encode())
-    write_whole(folder / "result.json", kept.model_dump_json().encode())
+    yield lambda: store.save_run(kept)
+    yield lambda: write_whole(folder / "recipe.toml", recipe.toml().encode())
+    yield lambda: write_whole(folder / "result.json", kept.model_dump_json().encode())
     if (inputs := running.problem.inputs) is not None:
-        write_whole(folder / FILE, packed(inputs))
+        yield lambda: write_whole(folder / FILE, packed(inputs))
     if running.best is not None:
-        write_whole(folder / "best.safetensors", save(running.weights()))
+        yield lambda: write_whole(folder / "best.safetensors", save(running.weights()))
     if (averaged := running.averaged) is not None:
-        write_whole(folder / "averaged.safetensors", save(weights_of(averaged)))
+        yield lambda: write_whole(folder / "averaged.safetensors", save(weights_of(averaged)))
     for place, lane in enumerate(running.state.snapshots):
-        write_whole(folder / f"snapshot-{place + 1}.safetensors", save(weights_of(running.model.load(lane))))
+        path = folder / f"snapshot-{place + 1}.safetensors"
+        yield lambda path=path, lane=lane: write_whole(path, save(weights_of(running.model.load(lane))))
 
 
 def _snapshots(running: Training, test: bool) -> dict[str, Any]:
@@ -183,5 +202,3 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
         for name, value in facts.items():
             shown = f"{value:.6g}" if isinstance(value, float) else value
             print(f"{name.replace('_', ' '):>{wide}}  {shown}")
-    if result.status == "diverged":
-        raise typer.Exit(1)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -13,6 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from ravine.checkpoints import KEEP
 from ravine.engines.lane import Lane, Model
 from ravine.errors import UserError
 from ravine.initial import Initialised
@@ -29,11 +28,11 @@ from ravine.recipe import Recipe
 from ravine.results import Point, RunResult
 from ravine.rules.rule import values
 from ravine.schedules import Waiting
-from ravine.training import checkpoint
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
+from ravine.training.saving import Saving
 from ravine.training.track import Track
 
 LOOKED_AT = 256  # training samples that an initialiser which looks at data sees
@@ -94,9 +93,9 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None) -> None:
+    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, keep: int = KEEP) -> None:
         problem = prepared(problem, recipe.preprocess, recipe.augment)
-        self.recipe, self.problem, self.folder = recipe, problem, folder
+        self.recipe, self.problem = recipe, problem
         self.loss = loss_of(problem)
         recipe.check()
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
@@ -111,7 +110,7 @@ class Training:
         self.state.since = recipe.complete_from
         self.stopped_early = False
         self.interrupted = False
-        self._saved, self._saving = -math.inf, 0.0
+        self.saving = Saving(folder, self.model, keep)
 
     def run(self) -> Iterator[Point]:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
@@ -119,7 +118,7 @@ class Training:
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
         track = Track([self.model], self.loss, self.problem, self.clock, keep=ends)
         try:
-            with stop_on_request() as request:
+            with self.saving.claimed(), stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
                     if self.state.diverged:
                         break
@@ -152,26 +151,26 @@ class Training:
         return 0 < self.recipe.patience <= since
 
     def _save(self, track: Track, at_once: bool = False) -> None:
-        if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
-            return
-        begin = time.monotonic()
+        if self.saving.due(at_once):
+            last = self.state.curve[-1].valid_loss if self.state.tick > 0 and not self.state.diverged else None
+            with track.lent():
+                self.saving.save(self.facts(), [self.state], last)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the run, as plain values."""
         facts: dict[str, Any] = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
-        facts |= {"waiting": asdict(self.waiting), "reductions": self.reductions}
-        with track.lent():
-            checkpoint.save(self.folder, facts, [self.state])
-        self._saved = time.monotonic()
-        self._saving = self._saved - begin
+        return facts | {"waiting": asdict(self.waiting), "reductions": self.reductions}
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint of the same recipe."""
-        facts, runs = checkpoint.load(folder)
-        if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
+        """Go on from the newest sound checkpoint of the same recipe."""
+        facts, runs = self.saving.load("recipe", folder)
+        if not _same(facts["recipe"], self.recipe):
             raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
         self.state.since = self.recipe.complete_from
         self.stopped_early = bool(facts["stopped_early"])
-        self.waiting = Waiting(**facts.get("waiting", {}))
-        self.reductions = [(epoch, rate) for epoch, rate in facts.get("reductions", [])]
+        self.waiting = Waiting(**facts["waiting"])
+        self.reductions = [(epoch, rate) for epoch, rate in facts["reductions"]]
 
     @property
     def finished(self) -> bool:
@@ -236,3 +235,11 @@ class Training:
             digest.update(name.encode())
             digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def _same(values: Any, recipe: Recipe) -> bool:
+    """Whether plain values are a recipe's; those that only a newer ravine understands are not."""
+    try:
+        return Recipe.model_validate(values) == recipe
+    except ValueError:
+        return False
