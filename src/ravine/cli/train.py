@@ -32,6 +32,9 @@ def train(
         bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
     ] = False,
     keep: Annotated[int, typer.Option(min=1, help="checkpoints to keep: the last so many, and the best")] = 2,
+    log_samples: Annotated[
+        bool, typer.Option("--log-samples", help="write the ids that each step saw to samples.log in the folder")
+    ] = False,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -49,6 +52,7 @@ def train(
       ravine train race-digits-7f3a/winner.toml
       ravine train recipe.toml --out mine           then, if it was killed:
       ravine train recipe.toml --out mine --resume
+      ravine train recipe.toml --log-samples        which samples each step saw: ravine data samples
     """
     from contextlib import ExitStack
 
@@ -59,6 +63,7 @@ def train(
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
     from ravine.models import probe
+    from ravine.noise import Noised
     from ravine.recipe import load_recipe
     from ravine.store import Store
     from ravine.training.lint import lint
@@ -72,7 +77,8 @@ def train(
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
-    running = Training(read, problem, folder, keep)
+    running = Training(read, problem, folder, log_samples)
+    running.saving.keep = keep
     with ExitStack() as during:
         if holds(folder):  # nobody else may change it while it is read
             during.enter_context(running.saving.claimed())
@@ -84,8 +90,9 @@ def train(
         during.enter_context(running.saving.claimed())
         for finding in lint(read, len(problem.train)):
             print(f"Note: {finding}", file=sys.stderr)
-        if isinstance(factory, Initialised):
-            print(f"Note: init {factory.initial.name}: {factory.drawing(read.seed)}", file=sys.stderr)
+        drawn = factory.factory if isinstance(factory, Noised) else factory
+        if isinstance(drawn, Initialised):
+            print(f"Note: init {drawn.initial.name}: {drawn.drawing(read.seed)}", file=sys.stderr)
         begin = time.monotonic()
         _watch(running, quiet=json)
         failed = each(_keep(opened, running, read, folder, time.monotonic() - begin))

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ravine.checkpoints import KEEP
 from ravine.engines.lane import Lane, Model
 from ravine.losses import loss_of
 from ravine.problems.prepare import prepared
@@ -34,12 +33,10 @@ from ravine.training.track import Track
 class Race:
     """A race in progress. ``run`` advances it and yields moments; at any of them its fields tell what is known."""
 
-    def __init__(
-        self, spec: RaceSpec, problem: Problem, model: Model, folder: Path | None = None, keep: int = KEEP
-    ) -> None:
-        problem = prepared(problem, spec.preprocess, spec.augment)
+    def __init__(self, spec: RaceSpec, problem: Problem, model: Model, folder: Path | None = None) -> None:
+        problem = prepared(problem, spec.preprocess, spec.augment, spec.sampling)
         self.spec, self.problem, self.model = spec, problem, model
-        self.saving = Saving(folder, model, keep)
+        self.saving = Saving(folder, model)
         self.about = {"id": "race", "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": ""}
         self.loss = loss_of(problem)
         self.setup = Setup.of(spec, problem)

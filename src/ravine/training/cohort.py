@@ -14,6 +14,7 @@ from ravine.training.clock import Clock
 from ravine.training.layered import Runner, alone
 from ravine.training.loop import Measured, advance
 from ravine.training.run import Run
+from ravine.training.samples import SampleLog
 from ravine.types import Loss
 
 CROWDED = 0.75  # share of open lanes from which the rest had better go on in a cohort of their own
@@ -50,14 +51,16 @@ class Cohort:
         for run in self.runs:
             run.lane = None
 
-    def advance(self, to_tick: int, keep_best: bool, draws: bool, keep: frozenset[int]) -> Iterator[int]:
+    def advance(
+        self, to_tick: int, keep_best: bool, draws: bool, keep: frozenset[int], log: SampleLog | None = None
+    ) -> Iterator[int]:
         """Go on tick by tick, yielding the open runs, until it is there or too few are left.
 
         ``draws`` says that the model may draw random numbers by itself, from torch's own generator; ``keep`` are the
-        ticks at which every run keeps its weights.
+        ticks at which every run keeps its weights; ``log`` keeps what each step saw.
         """
         begin = self.runs[0].tick
-        for measured in advance(self.lanes, self.problem, self.clock, to_tick, draws):
+        for measured in advance(self.lanes, self.problem, self.clock, to_tick, draws, log):
             if measured.tick <= begin:
                 continue  # it was measured before the cohort was made anew
             steps = self.clock.step_at(measured.tick) - self.clock.step_at(max(0, measured.tick - 1))

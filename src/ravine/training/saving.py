@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ class Saving:
     sentence, and the next one is tried when it is due.
     """
 
-    def __init__(self, folder: Path | None, model: Model, keep: int = KEEP) -> None:
-        self.folder, self.keep = folder, keep
+    def __init__(self, folder: Path | None, model: Model) -> None:
+        self.folder, self.keep = folder, KEEP
         self.troubles: list[str] = []
         self.last_failure: list[str] = []  # why the last one could not be written, if so
         self._model = {"weights": [[name, list(shape)] for name, shape in model.shapes.items()], "fixed": model.fixed}
@@ -61,13 +61,17 @@ class Saving:
         self._saved = time.monotonic()
         self._taken = self._saved - begin
 
-    def load(self, kind: str, folder: Path) -> tuple[dict[str, Any], list[Run]]:
-        """The newest sound checkpoint, which must have been written by the same ``kind`` of work on the same model."""
+    def load(
+        self, kind: str, folder: Path, same: Callable[[Any], bool] = lambda _: True
+    ) -> tuple[dict[str, Any], list[Run]]:
+        """The newest sound checkpoint: of the ``same`` recipe or spec (``kind``), and of the same model."""
         kept = self._checkpoints if folder == self.folder else Checkpoints(folder)
         found = kept.newest()
         if kind not in found.facts:
             other = {"spec": "a race", "recipe": "a training run"}
             raise UserError(f"{folder}: its checkpoint is not of {other[kind]}; use another folder")
+        if not _holds(same, found.facts[kind]):
+            raise UserError(f"{folder}: the checkpoint there is of another {kind}; use another folder")
         if (theirs := found.facts.get("model")) != self._model:
             told = _difference(theirs, self._model)
             raise UserError(f"{folder}: its checkpoint is of another model ({told}); use another folder")
@@ -81,6 +85,13 @@ class Saving:
             assert self.folder is not None
             self._kept = Checkpoints(self.folder, self.keep)
         return self._kept
+
+
+def _holds(same: Callable[[Any], bool], kept: Any) -> bool:
+    try:
+        return same(kept)
+    except ValueError:  # it has settings that only a newer ravine knows
+        return False
 
 
 def _difference(theirs: Any, ours: Mapping[str, Any]) -> str:

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from ravine.checkpoints import KEEP
 from ravine.engines.lane import Lane, Model
 from ravine.errors import UserError
 from ravine.initial import Initialised
 from ravine.losses import loss_of
 from ravine.models import model_factory
+from ravine.noise import Noised, noise_from_spec
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
@@ -26,8 +26,10 @@ from ravine.problems.problem import Part, Problem
 from ravine.randomness import order
 from ravine.recipe import Recipe
 from ravine.results import Point, RunResult
-from ravine.rules.rule import values
+from ravine.rules.rule import name_of, values
 from ravine.schedules import Waiting
+from ravine.solvers.method import Method
+from ravine.training import samples
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.loop import evaluate_model
@@ -51,15 +53,18 @@ class Design(Protocol):
     def norm_place(self) -> str: ...  # noqa: D102
     @property
     def init(self) -> str | dict[str, Any] | None: ...  # noqa: D102
+    @property
+    def noise(self) -> list[dict[str, Any]]: ...  # noqa: D102
 
 
 def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
-    """The factory of a recipe's model, with its norm and initialiser; the same seed makes the same weights anywhere."""
+    """The factory of a recipe's model, with its norm, initialiser and noise; a seed makes the same weights anywhere."""
     factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
-    if design.init is None:
-        return factory
-    sight = order(0, 0, len(problem.train))[:LOOKED_AT]
-    return Initialised(factory, design.init, problem.train.x[sight])
+    if design.init is not None:
+        sight = order(0, 0, len(problem.train))[:LOOKED_AT]
+        factory = Initialised(factory, design.init, problem.train.x[sight])
+    noises = [noise_from_spec(spec) for spec in design.noise]
+    return Noised(factory, noises) if noises else factory
 
 
 def model_of(
@@ -93,15 +98,22 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, keep: int = KEEP) -> None:
-        problem = prepared(problem, recipe.preprocess, recipe.augment)
-        self.recipe, self.problem = recipe, problem
+    def __init__(
+        self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False
+    ) -> None:
+        problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
+        self.log_samples = log_samples  # what each step sees, into the folder
+        self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
         recipe.check()
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
+        if log_samples and isinstance(recipe.make_rule(), Method):
+            raise UserError(
+                f"--log-samples: {name_of(recipe.make_rule())} sees all training samples at every step: leave it out"
+            )
         self.plateau, self.waiting = recipe.make_plateau(), Waiting()
         self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
@@ -110,15 +122,20 @@ class Training:
         self.state.since = recipe.complete_from
         self.stopped_early = False
         self.interrupted = False
-        self.saving = Saving(folder, self.model, keep)
+        self.saving = Saving(folder, self.model)
 
     def run(self) -> Iterator[Point]:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
+        with self.saving.claimed():
+            yield from self._run()
+
+    def _run(self) -> Iterator[Point]:
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
-        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends)
+        log = self._log()
+        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends, log=log)
         try:
-            with self.saving.claimed(), stop_on_request() as request:
+            with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
                     if self.state.diverged:
                         break
@@ -133,6 +150,19 @@ class Training:
                 self.interrupted = not self.finished
         except KeyboardInterrupt:
             self.interrupted = True
+        finally:
+            if log is not None:
+                log.close()
+
+    def _log(self) -> samples.SampleLog | None:
+        """The log of samples where one is wanted: begun, or cut to where the run stands."""
+        if not self.log_samples or self.folder is None:
+            return None
+        path = self.folder / samples.FILE
+        if self.state.lane is not None and self.state.lane.step:
+            return samples.SampleLog.go_on(path, self.state.lane.step)
+        facts = {"problem": self.problem.name, "samples": len(self.problem.train), "seed": self.recipe.seed}
+        return samples.SampleLog.begin(path, facts)
 
     def _wait(self, track: Track) -> None:
         """Let the plateau see the point just measured; the one before the first step does not count."""
@@ -154,6 +184,8 @@ class Training:
         if self.saving.due(at_once):
             last = self.state.curve[-1].valid_loss if self.state.tick > 0 and not self.state.diverged else None
             with track.lent():
+                if track.log is not None:
+                    track.log.flush()
                 self.saving.save(self.facts(), [self.state], last)
 
     def facts(self) -> dict[str, Any]:
@@ -163,9 +195,8 @@ class Training:
 
     def restore(self, folder: Path) -> None:
         """Go on from the newest sound checkpoint of the same recipe."""
-        facts, runs = self.saving.load("recipe", folder)
-        if not _same(facts["recipe"], self.recipe):
-            raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
+        facts, runs = self.saving.load("recipe", folder, lambda kept: Recipe.model_validate(kept) == self.recipe)
+        self.log_samples |= (folder / samples.FILE).exists()  # a log goes on, or it would end with a hole
         self.state = runs[0]
         self.state.since = self.recipe.complete_from
         self.stopped_early = bool(facts["stopped_early"])
@@ -235,11 +266,3 @@ class Training:
             digest.update(name.encode())
             digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()[:16]
-
-
-def _same(values: Any, recipe: Recipe) -> bool:
-    """Whether plain values are a recipe's; those that only a newer ravine understands are not."""
-    try:
-        return Recipe.model_validate(values) == recipe
-    except ValueError:
-        return False
