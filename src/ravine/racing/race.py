@@ -15,7 +15,7 @@ from ravine.problems.prepare import prepared
 from ravine.problems.problem import Problem
 from ravine.racing.moment import Moment, Phase, moment_of
 from ravine.racing.plan import Plan, choose
-from ravine.racing.ranking import best_by_rule, ranking
+from ravine.racing.ranking import best_by_rule, failures, ranking
 from ravine.racing.setup import Setup
 from ravine.racing.space import draw, widen
 from ravine.racing.spec import RaceSpec
@@ -168,12 +168,7 @@ class Race:
     def _finals(self) -> Iterator[Moment]:
         field = [run for run in self.runs if run.stage != "rung"]
         yield from self._go(field, self.clock.ticks, keep_best=True)
-        for config in dict.fromkeys(run.candidate.config for run in field):
-            lost = [run for run in field if run.candidate.config == config and run.diverged]
-            if lost:
-                rule = name_of(lost[0].candidate.rule)
-                share = f"{len(lost)} of {self.spec.seeds} fresh seeds"
-                self.notes.append(f"{rule} diverged in {share}: {lost[0].diverged}.")
+        self.notes += failures(field)
         self.phase = "test"
         self._save(at_once=True)
 

@@ -64,6 +64,11 @@ class Run:
         """Lowest validation loss; inf for a run that diverged or was not measured."""
         return self.best_point.valid_loss if self.best_point and not self.diverged else math.inf
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether its loss was ever lower than before the first step."""
+        return bool(self.curve) and self.score < self.curve[0].valid_loss
+
     def record(self, epoch: float, train_loss: float | None, valid_loss: float, metric: float) -> bool:
         """Keep one point; True if it is the best so far. A loss that is not finite, or exploded, closes the run."""
         start = self.curve[0].valid_loss if self.curve else valid_loss

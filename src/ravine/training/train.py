@@ -98,9 +98,7 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(
-        self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False
-    ) -> None:
+    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False) -> None:
         problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
