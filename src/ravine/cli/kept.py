@@ -1,9 +1,11 @@
-"""What a command has to keep when the disk or the database refuses: all that can be kept is, the rest is told."""
+"""What a command keeps: in a folder that is its own; where a disk refuses, all that can be kept, and the rest told."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -11,9 +13,34 @@ import typer
 from ravine.errors import UserError
 
 if TYPE_CHECKING:
+    from ravine.store import Store
     from ravine.training.saving import Saving
+    from ravine.training.train import Training
 
 T = TypeVar("T")
+
+
+@contextmanager
+def begun(running: Training, folder: Path, resume: bool, store: str | None) -> Generator[Store]:
+    """The store, while the folder is this process's alone; the run stands at its checkpoint where it is resumed.
+
+    A folder that holds a run is claimed before it is read, another one after all that may refuse to begin.
+    """
+    from ravine.checkpoints import holds
+    from ravine.store import Store
+
+    with ExitStack() as during:
+        if holds(folder):
+            during.enter_context(running.saving.claimed())
+        if resume:
+            running.restore(folder)
+        elif holds(folder):
+            raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
+        opened = during.enter_context(Store.open(store))
+        during.enter_context(running.saving.claimed())
+        if not resume and holds(folder):
+            raise UserError(f"{folder}: another process has left a run there just now; go on with --resume")
+        yield opened
 
 
 def told(steps: Iterable[T], saving: Saving) -> Iterator[T]:

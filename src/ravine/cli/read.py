@@ -135,6 +135,34 @@ def _parts(texts: Sequence[str], kind: str, kinds: Mapping[str, Any]) -> list[di
     return found
 
 
+def transfer(text: str | None) -> dict[str, Any] | None:
+    """The table of a transfer, of "best.safetensors head=new freeze=0.* layer-rates=0.5 unfreeze=2"; the file first.
+
+    >>> transfer("best.safetensors head=new unfreeze=2")
+    {'from': 'best.safetensors', 'head': 'new', 'unfreeze': {'every': 2}}
+    """
+    from ravine.transfer import Transfer
+
+    if text is None:
+        return None
+    found: dict[str, Any] = {}
+    for place, word in enumerate(text.split()):
+        key, equals, value = word.partition("=")
+        key = key.replace("-", "_")
+        if not equals and place == 0:
+            found["from"] = word
+        elif not equals or not value:
+            raise UserError(f"--transfer {text}: write it as 'best.safetensors head=new freeze=0.*'")
+        elif key == "freeze":
+            found.setdefault("freeze", []).append(value)
+        elif key == "unfreeze":
+            found["unfreeze"] = {"every": int(value) if value.isdecimal() else value}
+        else:
+            found[key] = _value(value)
+    Transfer.of(found)
+    return found
+
+
 def _value(text: str) -> float | str:
     try:
         return float(text)

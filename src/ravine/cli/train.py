@@ -54,20 +54,17 @@ def train(
       ravine train recipe.toml --out mine --resume
       ravine train recipe.toml --log-samples        which samples each step saw: ravine data samples
     """
-    from contextlib import ExitStack
-
     from ravine.api import prepare
-    from ravine.checkpoints import holds
-    from ravine.cli.kept import each, fail
+    from ravine.cli.kept import begun, each, fail
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
     from ravine.models import probe
     from ravine.noise import Noised
     from ravine.recipe import load_recipe
-    from ravine.store import Store
     from ravine.training.lint import lint
     from ravine.training.train import Training, model_for
+    from ravine.transfer.spec import Transferred, loaded_by
 
     read = load_recipe(recipe)
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
@@ -79,20 +76,17 @@ def train(
     check_folder(folder)
     running = Training(read, problem, folder, log_samples)
     running.saving.keep = keep
-    with ExitStack() as during:
-        if holds(folder):  # nobody else may change it while it is read
-            during.enter_context(running.saving.claimed())
-        if resume:
-            running.restore(folder)
-        elif holds(folder):
-            raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
-        opened = during.enter_context(Store.open(store))
-        during.enter_context(running.saving.claimed())
+    with begun(running, folder, resume, store) as opened:
         for finding in lint(read, len(problem.train)):
             print(f"Note: {finding}", file=sys.stderr)
-        drawn = factory.factory if isinstance(factory, Noised) else factory
+        drawn = factory
+        while isinstance(drawn, Noised | Transferred):
+            drawn = drawn.factory
         if isinstance(drawn, Initialised):
             print(f"Note: init {drawn.initial.name}: {drawn.drawing(read.seed)}", file=sys.stderr)
+        loaded = loaded_by(factory)
+        if loaded is not None:
+            print(f"Note: transfer: {loaded}", file=sys.stderr)
         begin = time.monotonic()
         _watch(running, quiet=json)
         failed = each(_keep(opened, running, read, folder, time.monotonic() - begin))

@@ -16,6 +16,7 @@ from ravine.racing.verdict import verdict
 from ravine.recipe import Recipe
 from ravine.results import Cost, RaceResult, Standing
 from ravine.solvers.spec import contender_to_spec
+from ravine.transfer.spec import pinned
 
 
 def result_of(race: Race) -> RaceResult:
@@ -79,6 +80,7 @@ def _recipe(race: Race, row: Standing) -> Recipe:
         schedule={name: dict(spec) for name, spec in candidate.schedules.items()},
         penalty=race.spec.penalty,
         noise=race.spec.noise,
+        transfer=pinned(race.spec.transfer),
     )
 
 

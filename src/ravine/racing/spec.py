@@ -29,6 +29,7 @@ class RaceSpec(BaseModel):
     combine: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # around every rule, from the inside
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # of every run, as a recipe has them
     noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # in every run's model, likewise
+    transfer: dict[str, Any] | None = None  # the same for every contender
     over: dict[str, tuple[float, float]] = Field(default_factory=dict[str, tuple[float, float]])
     schedules: list[dict[str, Any]] = Field(default_factory=lambda: [{"name": "cosine"}])
     budget: int | None = Field(default=64, ge=1, le=MOST)  # configurations

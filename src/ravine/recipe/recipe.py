@@ -21,6 +21,7 @@ from ravine.recipe.fit import check_augmentable, check_sampled, checked_penaltie
 from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.spec import contender_from_spec, follows_schedule
+from ravine.transfer import Transfer
 
 FORMAT = 1
 BATCH = "batch"  # what a schedule may multiply beside the hyperparameters
@@ -66,6 +67,7 @@ class Recipe(BaseModel):
     schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    transfer: dict[str, Any] | None = None  # weights to begin at, what is frozen, the pace of layers: ravine.transfer
 
     def make_rule(self) -> Declared:
         """The checked rule, or the method on the whole training part."""
@@ -125,6 +127,8 @@ class Recipe(BaseModel):
             check_augmentable(rule)
         check_sampling(self.sampling)
         check_sampled(self.sampling, rule)
+        if self.transfer is not None:
+            Transfer.of(self.transfer)
         if self.preprocess is not None:
             check_names(self.preprocess)
         self.make_schedules()

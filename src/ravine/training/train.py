@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ravine.engines.lane import Lane, Model
+from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.initial import Initialised
 from ravine.losses import loss_of
@@ -36,6 +37,7 @@ from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
 from ravine.training.saving import Saving
 from ravine.training.track import Track
+from ravine.transfer.spec import Transfer, Transferred
 
 LOOKED_AT = 256  # training samples that an initialiser which looks at data sees
 
@@ -54,15 +56,19 @@ class Design(Protocol):
     @property
     def init(self) -> str | dict[str, Any] | None: ...  # noqa: D102
     @property
+    def transfer(self) -> dict[str, Any] | None: ...  # noqa: D102
+    @property
     def noise(self) -> list[dict[str, Any]]: ...  # noqa: D102
 
 
 def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
-    """The factory of a recipe's model, with its norm, initialiser and noise; a seed makes the same weights anywhere."""
+    """The factory of a recipe's model, its weights drawn or transferred, with noise; a seed makes the same anywhere."""
     factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
     if design.init is not None:
         sight = order(0, 0, len(problem.train))[:LOOKED_AT]
         factory = Initialised(factory, design.init, problem.train.x[sight])
+    if design.transfer is not None:
+        factory = Transferred(factory, Transfer.of(design.transfer))
     noises = [noise_from_spec(spec) for spec in design.noise]
     return Noised(factory, noises) if noises else factory
 
@@ -105,6 +111,7 @@ class Training:
         self.loss = loss_of(problem)
         recipe.check()
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
+        check_tiers(recipe.make_rule(), self.model)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
