@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ravine.engines.lane import Lane, Model
 from ravine.losses import loss_of
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.racing.moment import Moment, Phase, moment_of
 from ravine.racing.plan import Plan, choose
@@ -34,7 +34,7 @@ class Race:
     """A race in progress. ``run`` advances it and yields moments; at any of them its fields tell what is known."""
 
     def __init__(self, spec: RaceSpec, problem: Problem, model: Model, folder: Path | None = None) -> None:
-        problem = prepared(problem, spec.preprocess, spec.augment, spec.sampling)
+        problem = decided(problem, spec)
         self.spec, self.problem, self.model = spec, problem, model
         self.saving = Saving(folder, model)
         self.about = {"id": "race", "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": ""}

@@ -16,13 +16,14 @@ from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.initial import Initialised
 from ravine.losses import loss_of
+from ravine.metrics import monitor_of
 from ravine.models import model_factory
 from ravine.noise import Noised, noise_from_spec
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
 from ravine.penalties import Bound, check_activations, part_from_spec
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import order
 from ravine.recipe import Recipe
@@ -105,7 +106,7 @@ class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
     def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False) -> None:
-        problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
+        problem = decided(problem, recipe)
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
@@ -124,7 +125,7 @@ class Training:
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
         lane = self.model.lane(candidate.rule, candidate.bound(recipe.epochs), recipe.seed)
         self.state = Run(f"s{recipe.seed}", candidate, recipe.seed, "train", lane)
-        self.state.since = recipe.complete_from
+        self.state.since, self.state.monitor = recipe.complete_from, monitor_of(recipe.monitor)
         self.stopped_early = False
         self.interrupted = False
         self.saving = Saving(folder, self.model)
@@ -174,20 +175,19 @@ class Training:
         if self.plateau is None or self.state.tick < 1:
             return
         point = self.state.curve[-1]
-        self.waiting, reduce = self.plateau.after(self.waiting, point.valid_loss)
+        self.waiting, reduce = self.plateau.after(self.waiting, self.state.monitor.value(point))
         before = self.reductions[-1][1] if self.reductions else values(self.state.candidate.rule)["lr"]
         if reduce and (lower := self.plateau.reduced(before)) < before:
             track.set_hyper(self.state, "lr", lower)
             self.reductions.append((point.epoch, lower))
 
     def _patience_is_out(self) -> bool:
-        best = self.state.best_point
-        since = len(self.state.curve) - 1 - (self.state.curve.index(best) if best else 0)
-        return 0 < self.recipe.patience <= since
+        waited = self.state.monitor.waited(self.state.curve, self.recipe.min_delta, self.state.since)
+        return 0 < self.recipe.patience <= waited
 
     def _save(self, track: Track, at_once: bool = False) -> None:
         if self.saving.due(at_once):
-            last = self.state.curve[-1].valid_loss if self.state.tick > 0 and not self.state.diverged else None
+            last = self.state.monitor.cost(self.state.curve[-1]) if self.state.tick > 0 else None
             with track.lent():
                 if track.log is not None:
                     track.log.flush()
@@ -203,7 +203,7 @@ class Training:
         facts, runs = self.saving.load("recipe", folder, lambda kept: Recipe.model_validate(kept) == self.recipe)
         self.log_samples |= (folder / samples.FILE).exists()  # a log goes on, or it would end with a hole
         self.state = runs[0]
-        self.state.since = self.recipe.complete_from
+        self.state.since, self.state.monitor = self.recipe.complete_from, monitor_of(self.recipe.monitor)
         self.stopped_early = bool(facts["stopped_early"])
         self.waiting = Waiting(**facts["waiting"])
         self.reductions = [(epoch, rate) for epoch, rate in facts["reductions"]]
@@ -222,7 +222,7 @@ class Training:
 
     @property
     def best(self) -> Lane | None:
-        """The weights at the lowest validation loss."""
+        """The weights at the best point."""
         return self.state.best
 
     @property
