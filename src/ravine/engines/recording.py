@@ -144,7 +144,8 @@ class _Text:
         if id(value) not in self._by_id:
             self._by_id[id(value)] = name = f"{kind}{len(self._by_id)}"
             # the operation itself, without the frame of Python around it
-            self._names[name] = value._op if kind == "f" and isinstance(value, OpOverload) else value
+            plain: Any = getattr(value, "_op", value) if isinstance(value, OpOverload) else value
+            self._names[name] = plain
         return self._by_id[id(value)]
 
     def _value(self, x: Any, operands: list[str]) -> str:

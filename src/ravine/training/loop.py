@@ -67,7 +67,7 @@ def measure(lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | Non
     """The lanes' loss and metrics on the validation part; without one, the loss of the steps stands in for it."""
     if not len(problem.valid):
         assert train_loss is not None
-        nothing: list[dict[str, float]] = [{} for _ in range(len(lanes))]
+        nothing = metrics_of(problem, problem.valid, [], len(lanes))
         return Measured(tick, train_loss, train_loss, torch.full_like(train_loss, torch.nan), nothing)
     kept: list[Tensor] | None = [] if problem.metrics else None
     loss, metric = evaluate(lanes.predict, len(lanes), lanes.loss, problem, problem.valid, kept)
