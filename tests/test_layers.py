@@ -15,10 +15,10 @@ LAYERS = (
     "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.blame", "code", "metrics",
-    "problems.inputs", "problems.balance", "problems.problem",
+    "problems.inputs", "problems.encode", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe",
-    "training", "racing", "store", "report",
+    "training", "racing", "estimators", "store", "report",
     "rates", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))

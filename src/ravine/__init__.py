@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ravine import initial, optim, schedules, solvers
     from ravine.api import Outcome, Winner, race, train
     from ravine.errors import UserError
+    from ravine.estimators import RavineClassifier, RavineRegressor, load_model
     from ravine.gradients import gradient_check
     from ravine.problems import Problem, from_arrays, from_dataset, load
     from ravine.rates import lr_range_test
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Outcome": "ravine.api",
     "Problem": "ravine.problems",
+    "RavineClassifier": "ravine.estimators",
+    "RavineRegressor": "ravine.estimators",
     "Recipe": "ravine.recipe",
     "Rule": "ravine.rules.rule",
     "Store": "ravine.store",
@@ -39,6 +42,7 @@ _HOMES = {
     "hyper": "ravine.rules.rule",
     "initial": "ravine.initial",
     "load": "ravine.problems",
+    "load_model": "ravine.estimators",
     "load_recipe": "ravine.recipe",
     "lr_range_test": "ravine.rates",
     "optim": "ravine.optim",
@@ -51,6 +55,8 @@ _HOMES = {
 __all__ = [
     "Outcome",
     "Problem",
+    "RavineClassifier",
+    "RavineRegressor",
     "Recipe",
     "Rule",
     "Store",
@@ -65,6 +71,7 @@ __all__ = [
     "hyper",
     "initial",
     "load",
+    "load_model",
     "load_recipe",
     "lr_range_test",
     "optim",
