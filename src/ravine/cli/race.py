@@ -69,6 +69,12 @@ def race(
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="balanced, or a=2,b=0.5: how much classes count", rich_help_panel=PLAN)
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="f1-macro,auroc,... or module:function, beside the loss", rich_help_panel=PLAN)
+    ] = None,
     transfer: Annotated[
         str | None,
         typer.Option(
@@ -151,6 +157,7 @@ def race(
         penalty=read.penalties(penalty or []), noise=read.noises(noise or []), transfer=read.transfer(transfer),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
+        class_weights=read.class_weights(class_weights), metrics=read.names(metrics, "--metrics") if metrics else [],
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip

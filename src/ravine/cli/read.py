@@ -66,6 +66,21 @@ def preprocessing(text: str | None) -> list[str] | None:
     return None if text is None else [] if text.strip() == "raw" else names(text, "--preprocess")
 
 
+def class_weights(text: str | None) -> str | dict[str, float] | None:
+    """A word, or weights by class.
+
+    >>> class_weights("cat=2,dog=0.5")
+    {'cat': 2.0, 'dog': 0.5}
+    """
+    if text is None or "=" not in text:
+        return text
+    pairs = [part.rpartition("=") for part in names(text, "--class-weights")]
+    try:
+        return {name.strip(): float(weight) for name, _, weight in pairs}
+    except ValueError:
+        raise UserError(f"--class-weights {text}: write balanced, or weights by class as in cat=2,dog=0.5") from None
+
+
 def combinators(texts: Sequence[str]) -> list[dict[str, Any]]:
     """Combinators of ["clip-global-norm=1", "coupled-decay=1e-4"]: the value is the combinator's one setting."""
     from ravine.errors import unknown

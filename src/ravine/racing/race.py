@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ravine.engines.lane import Lane, Model
 from ravine.losses import loss_of
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.racing.moment import Moment, Phase, moment_of
 from ravine.racing.plan import Plan, choose
@@ -35,7 +35,7 @@ class Race:
     """A race in progress. ``run`` advances it and yields moments; at any of them its fields tell what is known."""
 
     def __init__(self, spec: RaceSpec, problem: Problem, model: Model, folder: Path | None = None) -> None:
-        problem = prepared(problem, spec.preprocess, spec.augment, spec.sampling)
+        problem = decided(problem, spec)
         self.spec, self.problem, self.model, self.folder = spec, problem, model, folder
         self.about = {"id": "race", "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": ""}
         self.loss = loss_of(problem)

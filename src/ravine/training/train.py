@@ -18,13 +18,14 @@ from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.initial import Initialised
 from ravine.losses import loss_of
+from ravine.metrics import monitor_of
 from ravine.models import model_factory
 from ravine.noise import Noised, noise_from_spec
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
 from ravine.penalties import Bound, check_activations, part_from_spec
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import order
 from ravine.recipe import Recipe
@@ -108,7 +109,7 @@ class Training:
     def __init__(
         self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False
     ) -> None:
-        problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
+        problem = decided(problem, recipe)
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
@@ -127,7 +128,7 @@ class Training:
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
         lane = self.model.lane(candidate.rule, candidate.bound(recipe.epochs), recipe.seed)
         self.state = Run(f"s{recipe.seed}", candidate, recipe.seed, "train", lane)
-        self.state.since = recipe.complete_from
+        self.state.since, self.state.monitor = recipe.complete_from, monitor_of(recipe.monitor)
         self.stopped_early = False
         self.interrupted = False
         self._saved, self._saving = -math.inf, 0.0
@@ -173,16 +174,15 @@ class Training:
         if self.plateau is None or self.state.tick < 1:
             return
         point = self.state.curve[-1]
-        self.waiting, reduce = self.plateau.after(self.waiting, point.valid_loss)
+        self.waiting, reduce = self.plateau.after(self.waiting, self.state.monitor.value(point))
         before = self.reductions[-1][1] if self.reductions else values(self.state.candidate.rule)["lr"]
         if reduce and (lower := self.plateau.reduced(before)) < before:
             track.set_hyper(self.state, "lr", lower)
             self.reductions.append((point.epoch, lower))
 
     def _patience_is_out(self) -> bool:
-        best = self.state.best_point
-        since = len(self.state.curve) - 1 - (self.state.curve.index(best) if best else 0)
-        return 0 < self.recipe.patience <= since
+        waited = self.state.monitor.waited(self.state.curve, self.recipe.min_delta, self.state.since)
+        return 0 < self.recipe.patience <= waited
 
     def _save(self, track: Track, at_once: bool = False) -> None:
         if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
@@ -204,7 +204,7 @@ class Training:
         if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
             raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
-        self.state.since = self.recipe.complete_from
+        self.state.since, self.state.monitor = self.recipe.complete_from, monitor_of(self.recipe.monitor)
         self.stopped_early = bool(facts["stopped_early"])
         self.waiting = Waiting(**facts.get("waiting", {}))
         self.reductions = [(epoch, rate) for epoch, rate in facts.get("reductions", [])]
@@ -223,7 +223,7 @@ class Training:
 
     @property
     def best(self) -> Lane | None:
-        """The weights at the lowest validation loss."""
+        """The weights at the best point."""
         return self.state.best
 
     @property
