@@ -184,4 +184,4 @@ def test_it_shows_itself_in_a_terminal_as_json_and_as_a_page(tmp_path: Path) -> 
     facts = json.loads(json.dumps(found.facts()))
     assert [level["size"] for level in facts["levels"]] == [1, 2, 3] and facts["verdict"] == found.verdict
     page = found.report(tmp_path / "e.html").read_text()
-    assert found.verdict in html.unescape(page) and "data-gain" in page and "http" not in page.split("<script>")[0]
+    assert found.verdict in html.unescape(page) and "data-gain" in page and "https:" not in page.split("<script>")[0]

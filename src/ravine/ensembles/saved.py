@@ -38,7 +38,8 @@ class Noisy(nn.Module):
 
     def __init__(self, member: nn.Module, draws: int, seed: int, task: Task) -> None:
         super().__init__()
-        self.member, self.draws, self.seed, self.task = member, draws, seed, task
+        self.member, self.draws, self.seed = member, draws, seed
+        self.task: Task = task
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction of the mean over draws for x [n, ...]."""
