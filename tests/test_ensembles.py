@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import ravine
+from ravine.checkpoints import holds
 from ravine.ensembles import KINDS, Members, correlation, factor, load, save, study
 from ravine.ensembles.measure import combined, errors
 from ravine.errors import UserError
@@ -30,7 +31,7 @@ def recipe(**changes: Any) -> Recipe:
 
 def trained(made: Recipe, kind: str, count: int = 4, folder: Path | None = None, stop: int | None = None) -> Members:
     members = Members(made, ravine.load(made.problem), kind, count, folder)
-    if folder is not None and (folder / "state.json").exists():
+    if folder is not None and holds(folder):
         members.restore(folder)
     for measured, _ in enumerate(members.run()):
         if measured == stop:

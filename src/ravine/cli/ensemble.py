@@ -47,6 +47,7 @@ def ensemble(
     from json import dumps
 
     from ravine.api import prepare
+    from ravine.checkpoints import holds
     from ravine.ensembles import Members, save, study
     from ravine.errors import UserError
     from ravine.files import check_folder, slug, write_whole
@@ -62,12 +63,13 @@ def ensemble(
     folder = out or Path(f"ensemble-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
     running = Members(read, problem, kind, members, folder)
-    if resume:
-        running.restore(folder)
-    elif (folder / "state.json").exists():
+    if holds(folder) and not resume:
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
     begin = time.monotonic()
-    _watch(running, quiet=json)
+    with running.saving.claimed():
+        if resume:
+            running.restore(folder)
+        _watch(running, quiet=json)
     if running.interrupted:
         again = f"ravine ensemble {recipe} --kind {kind} --members {members} --out {folder} --resume"
         print(f"Interrupted. Go on with: {again}", file=sys.stderr)
@@ -89,13 +91,15 @@ def _watch(running: Members, quiet: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from ravine.cli.kept import told
+
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        for _ in running.run():
+        for _ in told(running.run(), running.saving):
             pass
         return
     columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0)
-        for done in running.run():
+        for done in told(running.run(), running.saving):
             bar.update(task, completed=done)

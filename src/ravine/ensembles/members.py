@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,17 @@ from torch import Tensor, nn
 
 from ravine.errors import UserError, unknown
 from ravine.losses import loss_of
+from ravine.metrics import monitor_of
 from ravine.noise.uncertainty import noisy
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.racing.plan import refused
 from ravine.recipe import Recipe
-from ravine.training import checkpoint
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.layered import check_contender
 from ravine.training.run import Candidate, Run
+from ravine.training.saving import Saving
 from ravine.training.track import Track
 from ravine.training.train import Training, model_for, penalised
 
@@ -55,14 +55,14 @@ class Members:
         else:
             self.alone = Training(self.recipe, problem, folder)
             self.problem, self.loss, self.clock = self.alone.problem, self.alone.loss, self.alone.clock
+            self.saving = self.alone.saving
             if kind == "dropout":
                 noisy(self.alone.model.module, self.problem.valid.x[:2], 1)  # refuses a model without noise
         self.interrupted = False
-        self._saved, self._saving = -math.inf, 0.0
 
     def _together(self, problem: Problem) -> None:
         recipe = self.recipe
-        self.problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
+        self.problem = decided(problem, recipe)
         self.loss = loss_of(self.problem)
         self.model = penalised(model_for(recipe, self.problem), recipe.penalty, self.problem)
         if recipe.batch > len(problem.train):
@@ -72,8 +72,13 @@ class Members:
         check_contender(rule, self.model, self.problem)
         candidate = Candidate(0, rule, recipe.rule_schedules())
         self.runs = [Run(f"m{i}", candidate, recipe.seed + i, "train") for i in range(self.count)]
+        self.saving = Saving(self.folder, self.model)
+        self._monitor()
+
+    def _monitor(self) -> None:
+        """What of a run its checkpoint does not hold."""
         for run in self.runs:
-            run.since = recipe.complete_from
+            run.since, run.monitor = self.recipe.complete_from, monitor_of(self.recipe.monitor)
 
     def run(self) -> Iterator[float]:
         """Train from wherever the members are; the share done. Ctrl-C ends it, to be gone on with."""
@@ -82,6 +87,10 @@ class Members:
                 yield self.alone.state.tick / self.clock.ticks
             self.interrupted = self.alone.interrupted
             return
+        with self.saving.claimed():
+            yield from self._run()
+
+    def _run(self) -> Iterator[float]:
         track = Track([self.model], self.loss, self.problem, self.clock, size=self._size())
         try:
             with stop_on_request() as request:
@@ -110,13 +119,9 @@ class Members:
         return all(run.diverged or run.tick >= self.clock.ticks for run in self.runs)
 
     def _save(self, track: Track, at_once: bool = False) -> None:
-        if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
-            return
-        begin = time.monotonic()
-        with track.lent():
-            checkpoint.save(self.folder, {"ensemble": self._facts()}, self.runs)
-        self._saved = time.monotonic()
-        self._saving = self._saved - begin
+        if self.saving.due(at_once):
+            with track.lent():
+                self.saving.save({"ensemble": self._facts()}, self.runs)
 
     def _facts(self) -> dict[str, Any]:
         return {"kind": self.kind, "members": self.count, "recipe": self.recipe.model_dump()}
@@ -126,14 +131,11 @@ class Members:
         if self.alone is not None:
             self.alone.restore(folder)
             return
-        facts, runs = checkpoint.load(folder)
-        kept = facts.get("ensemble", {})
-        same = {**kept, "recipe": Recipe.model_validate(kept["recipe"]).model_dump()} if kept else {}
-        if same != self._facts():
-            raise UserError(f"{folder}: the checkpoint there is of another ensemble; use another folder")
-        self.runs = runs
-        for run in runs:
-            run.since = self.recipe.complete_from
+        _, self.runs = self.saving.load("ensemble", folder, self._is_same)
+        self._monitor()
+
+    def _is_same(self, kept: Any) -> bool:
+        return {**kept, "recipe": Recipe.model_validate(kept["recipe"]).model_dump()} == self._facts()
 
     @property
     def gradients(self) -> float:
