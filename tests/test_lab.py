@@ -28,7 +28,7 @@ from ravine.racing.statistics import interval
 from ravine.recipe import Recipe
 from ravine.training.train import Training
 
-needs_data = pytest.mark.skipif("RAVINE_DATA" not in os.environ, reason="needs MNIST: set RAVINE_DATA")
+needs_data = pytest.mark.skipif("RAVINE_DATA" not in os.environ, reason="needs Fashion-MNIST: set RAVINE_DATA")
 RECIPE = Recipe(problem="digits", model="mlp:16", epochs=3, batch=64, rule={"name": "adam", "lr": 0.01})
 
 
