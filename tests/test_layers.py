@@ -16,7 +16,7 @@ LAYERS = (
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.inputs", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
-    "problems", "blocks", "initial", "noise", "losses", "models", "recipe",
+    "problems", "blocks", "initial", "noise", "losses", "models", "recipe", "decisions",
     "training", "racing", "store", "report",
     "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip

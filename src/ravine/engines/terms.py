@@ -36,6 +36,10 @@ class Terms(Protocol):
         """What a run holds from its first step on, by names that begin with `HELD`."""
         ...
 
+    def data_loss(self, loss: Loss, held: Mapping[str, Tensor]) -> Loss:
+        """The loss of the data, with a number of its own that a lane holds, if there is one."""
+        ...
+
     def value(self, weights: Mapping[str, Tensor], seen: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> Tensor:
         """The sum of the terms, a scalar."""
         ...
@@ -54,7 +58,8 @@ def total(module: nn.Module, loss: Loss, terms: Terms | None, named: Mapping[str
     own = without_held(named)
     with watching(module, terms.watched) as seen:
         out = functional_call(module, own, (x,))
-    return loss(out, y) + terms.value(own, seen, held_of(named))
+    held = held_of(named)
+    return terms.data_loss(loss, held)(out, y) + terms.value(own, seen, held)
 
 
 def without_held(named: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ravine.engines.lane import Lane, Model
 from ravine.errors import UserError
 from ravine.initial import Initialised
-from ravine.losses import loss_of
+from ravine.losses import Form, loss_of
 from ravine.models import model_factory
 from ravine.noise import Noised, noise_from_spec
 from ravine.optim.average import SLOT
@@ -81,12 +81,21 @@ def model_of(
     return problem.model
 
 
-def penalised(factory: Callable[[], nn.Module], penalty: Sequence[Mapping[str, Any]], problem: Problem) -> Model:
-    """The model with the penalties and projections of its runs; a `UserError` where they do not fit it."""
+def penalised(
+    factory: Callable[[], nn.Module],
+    penalty: Sequence[Mapping[str, Any]],
+    problem: Problem,
+    form: Form | None = None,
+    number: str = "",
+) -> Model:
+    """The model with the penalties and projections of its runs; a `UserError` where they do not fit it.
+
+    ``form`` is the loss of the data where lanes may differ in its ``number``.
+    """
     parts = [part_from_spec(spec) for spec in penalty]
-    if not parts:
+    if not parts and form is None:
         return Model(factory)
-    model = Model(factory, partial(Bound, parts))
+    model = Model(factory, partial(Bound, parts, form=form, number=number))
     check_activations(parts, model.module, problem.train.x[:64])
     return model
 
@@ -99,14 +108,13 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(
-        self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False
-    ) -> None:
+    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False) -> None:
         problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
-        self.loss = loss_of(problem)
         recipe.check()
+        self.trained = loss_of(problem)
+        self.loss = loss_of(replace(problem, loss=recipe.criterion)) if recipe.criterion else self.trained
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
@@ -130,7 +138,7 @@ class Training:
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
         log = self._log()
-        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends, log=log)
+        track = Track([self.model], self.trained, self.problem, self.clock, keep=ends, log=log, criterion=self.loss)
         try:
             with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
