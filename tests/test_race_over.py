@@ -35,7 +35,7 @@ def started(**changes: Any) -> Race:
 
 def raced(folder: Path | None = None, **changes: Any) -> Race:
     running = started(**changes)
-    running.folder = folder
+    running.saving.folder = folder
     for _ in running.run():
         pass
     return running
@@ -142,7 +142,7 @@ def test_a_stopped_race_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     over = {"batch": [16, 32], "dropout": (0.1, 0.5), "init": ["he", None]}
     whole = raced(over=over, epochs=18, budget=6, rules=["momentum"])
     stopped = started(over=over, epochs=18, budget=6, rules=["momentum"])
-    stopped.folder = tmp_path / "r"
+    stopped.saving.folder = tmp_path / "r"
     for moment in stopped.run():
         if moment.phase == "finals":
             stopped.stop()

@@ -16,7 +16,7 @@ from ravine.engines.lane import Lane, Model
 from ravine.errors import UserError
 from ravine.losses import form_of, loss_name, loss_of
 from ravine.models import probe
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.racing.programs import numbers_of, program_of
 from ravine.racing.space import Space
@@ -185,7 +185,7 @@ class Designs:
         own = self.own.problem
         plain = {"augment": None} if "augment" in self.decisions else {}
         plain |= {"sampling": Problem.sampling} if "sampling" in self.decisions else {}
-        problem = prepared(replace(own, **plain), recipe.preprocess, recipe.augment, recipe.sampling)
+        problem = decided(replace(own, **plain), recipe)
         if recipe.loss != self.base.loss:
             problem = replace(problem, loss=recipe.loss)
         if recipe.batch > len(problem.train):
@@ -196,14 +196,16 @@ class Designs:
                 f"batch {recipe.batch} leaves too few steps in an epoch to measure it as often as the others: "
                 f"give at least 18 epochs, or smaller batches"
             )
-        form, number, loss = self._loss(problem)
+        form, number, loss = self._loss(recipe, problem)
         model = penalised(model_for(recipe, problem), recipe.penalty, problem, form, number)
         criterion = self.own.criterion or (None if self.criterion_text is None else _loss(own, self.criterion_text))
         return _staffed(World([model], loss, problem, clock, criterion, self.lane), self.workers)
 
-    def _loss(self, problem: Problem) -> tuple[Any, str, Loss]:
+    def _loss(self, recipe: Recipe, problem: Problem) -> tuple[Any, str, Loss]:
         """The loss with a number that lanes may differ in, that number, and the loss that is called."""
         loss = loss_of(problem)
+        if recipe.class_weights is not None:
+            return None, "", loss
         for name, (decision, _) in self.decisions.items():
             if isinstance(decision, Smoothing) and isinstance(problem.loss, str) and f"{name}=" in problem.loss:
                 return form_of(problem.loss), name, _loss(problem, problem.loss.partition(":")[0])

@@ -17,6 +17,7 @@ from ravine.racing.verdict import verdict
 from ravine.recipe import Recipe
 from ravine.results import Cost, RaceResult, Searched, Standing
 from ravine.rules.interval import Search
+from ravine.transfer.spec import pinned
 
 
 def result_of(race: Race) -> RaceResult:
@@ -61,7 +62,8 @@ def winner_recipe(race: Race) -> Recipe | None:
 
 def _recipe(race: Race, row: Standing) -> Recipe:
     candidate = next(run.candidate for run in race.runs if run.candidate.config == row.config)
-    return race.designs.recipe(candidate, race.setup.fresh[0] if row.finalist else race.spec.seed)
+    recipe = race.designs.recipe(candidate, race.setup.fresh[0] if row.finalist else race.spec.seed)
+    return recipe.model_copy(update={"transfer": pinned(recipe.transfer)})
 
 
 def _ends(search: Search | Pick) -> tuple[float, float]:

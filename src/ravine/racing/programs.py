@@ -36,7 +36,7 @@ def program_of(recipe: Recipe) -> str:
         for name in (kind.amount, "keep"):
             spec.pop(name, None)
     name, colon, rest = recipe.loss.partition(":")
-    if name == "cross_entropy" and colon:
+    if name == "cross_entropy" and colon and recipe.class_weights is None:
         plain["loss"] = f"{name}:{rest.partition('=')[0]}"
     return json.dumps(plain, sort_keys=True)
 
