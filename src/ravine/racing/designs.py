@@ -197,7 +197,9 @@ class Designs:
                 f"give at least 18 epochs, or smaller batches"
             )
         form, number, loss = self._loss(recipe, problem)
-        model = penalised(model_for(recipe, problem), recipe.penalty, problem, form, number)
+        model = penalised(
+            model_for(recipe, problem), recipe.penalty, problem, self.own.models[0].precision, form, number
+        )
         criterion = self.own.criterion or (None if self.criterion_text is None else _loss(own, self.criterion_text))
         return _staffed(World([model], loss, problem, clock, criterion, self.lane), self.workers)
 
@@ -217,14 +219,14 @@ class Designs:
         if world is self.own and recipe.init == self.base.init:
             return world.models[0]
         if key not in self._drawers:
-            bind = world.models[0].bind
-            self._drawers[key] = Model(model_for(recipe, world.problem), bind)
+            first = world.models[0]
+            self._drawers[key] = Model(model_for(recipe, world.problem), first.bind, first.precision)
         return self._drawers[key]
 
 
 def _staffed(world: World, workers: int) -> World:
     first = world.models[0]
-    world.models.extend(Model(first.factory, first.bind) for _ in range(workers - len(world.models)))
+    world.models.extend(Model(first.factory, first.bind, first.precision) for _ in range(workers - len(world.models)))
     return world
 
 
