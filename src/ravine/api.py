@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from torch import nn
 
 from ravine import report
+from ravine.checkpoints import claimed, holds, newest
+from ravine.engines.precision import Precision
 from ravine.errors import UserError
 from ravine.files import slug
 from ravine.losses import loss_text
@@ -24,7 +27,6 @@ from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe
 from ravine.results import RaceResult
-from ravine.training import checkpoint
 from ravine.training.train import Training, model_for, penalised
 from ravine.types import Loss
 from ravine.validation import validated
@@ -62,7 +64,7 @@ def race(
     model: str | Callable[[], nn.Module] = "mlp:128,128",
     loss: str | Mapping[str, Any] | Loss = "auto",
     rules: Sequence[str] | None = None,
-    over: Mapping[str, tuple[float, float]] | None = None,
+    over: Mapping[str, tuple[float, float] | Sequence[Any]] | None = None,
     schedules: Sequence[str | Mapping[str, Any]] = ("cosine",),
     budget: int = 64,
     seconds: float | None = None,
@@ -83,7 +85,8 @@ def race(
         loss: "auto", a name, a name with settings ("huber:delta=0.5" or {"name": "huber", "delta": 0.5}), or a function
             of (prediction, target) that gives the mean loss.
         rules: names of the catalogue; None for every contender.
-        over: ranges of hyperparameters to search, {"lr": (1e-4, 1e-1)}; None for each rule's own.
+        over: what to search: ranges of hyperparameters, {"lr": (1e-4, 1e-1)}, and any decision of a recipe,
+            {"dropout": (0.0, 0.6), "init": ["he", "xavier"]}; None for each rule's own ranges. See docs/race.md.
         schedules: of the learning rate, by name or as {"name": ..., settings}.
         budget: configurations to try.
         seconds: a time to keep to, in place of the budget.
@@ -152,20 +155,21 @@ def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     problem = decided(problem, spec)
     factory = model_for(spec, problem)
     probe(factory, problem, spec.model)
-    running = Race(spec, problem, penalised(factory, spec.penalty, problem), folder)
+    running = Race(spec, problem, penalised(factory, spec.penalty, problem, Precision(spec.precision)), folder)
     running.about["id"] = folder.name if folder is not None else f"race-{slug(problem.name)}-{secrets.token_hex(3)}"
     return running
 
 
 def resume(folder: Path, data: Any = None, model: Callable[[], nn.Module] | None = None) -> Race:
     """The race that a folder holds, ready to go on; data and model given in Python must be given again."""
-    facts, _ = checkpoint.load(folder)
-    if "spec" not in facts:
-        raise UserError(f"{folder}: its checkpoint is of a training run, not of a race")
-    spec = RaceSpec.model_validate(facts["spec"])
-    problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model)
-    running = start(spec, problem, folder)
-    running.restore(folder)
+    with claimed(folder) if holds(folder) else nullcontext():  # whoever works there would remove what is read here
+        facts = newest(folder, tensors=False).facts
+        if "spec" not in facts:
+            raise UserError(f"{folder}: its checkpoint is of a training run, not of a race")
+        spec = RaceSpec.model_validate(facts["spec"])
+        problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model)
+        running = start(spec, problem, folder)
+        running.restore(folder)
     return running
 
 
@@ -176,7 +180,8 @@ def outcome(running: Race) -> Outcome:
         return Outcome(result, None)
     row = result.ranking[0]
     own = [run for run in running.runs if run.stage != "rung" and run.candidate.config == row.config]
-    models = tuple(running.model.load(run.best).eval() for run in own if run.best is not None)
+    world = running.designs.of(own[0]) if own else running.designs.own
+    models = tuple(world.models[0].load(run.best).eval() for run in own if run.best is not None)
     return Outcome(result, Winner(recipe, models))
 
 

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from ravine.decisions import Values, values_from
 from ravine.losses import loss_text
 from ravine.problems.balance import Over
 from ravine.problems.sampling import SHUFFLED
+from ravine.types import Numbers
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
 
@@ -31,7 +33,7 @@ class RaceSpec(BaseModel):
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # of every run, as a recipe has them
     noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # in every run's model, likewise
     transfer: dict[str, Any] | None = None  # the same for every contender
-    over: dict[str, tuple[float, float]] = Field(default_factory=dict[str, tuple[float, float]])
+    over: dict[str, Annotated[Values, BeforeValidator(values_from)]] = Field(default_factory=dict[str, Values])
     schedules: list[dict[str, Any]] = Field(default_factory=lambda: [{"name": "cosine"}])
     budget: int | None = Field(default=64, ge=1, le=MOST)  # configurations
     seconds: float | None = Field(default=None, gt=0)  # or a time to keep to
@@ -41,6 +43,7 @@ class RaceSpec(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # the same for every contender
+    precision: Numbers = "float32"  # or float64, bfloat16, float16: what a pass through the model computes in
     class_weights: str | dict[str, float] | None = None  # "balanced", or {class: weight}; of every run
     weighted_mean: Over = "weights"  # what weighted losses are divided by: their weights, as torch, or the samples
     metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -14,10 +12,11 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ravine.engines.lane import Lane, Model
+from ravine.engines.precision import Precision, in_type
 from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.initial import Initialised
-from ravine.losses import loss_of
+from ravine.losses import Form, loss_of
 from ravine.metrics import monitor_of
 from ravine.models import model_factory
 from ravine.noise import Noised, noise_from_spec
@@ -33,11 +32,12 @@ from ravine.results import Point, RunResult
 from ravine.rules.rule import name_of, values
 from ravine.schedules import Waiting
 from ravine.solvers.method import Method
-from ravine.training import checkpoint, samples
+from ravine.training import samples
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
+from ravine.training.saving import Saving
 from ravine.training.track import Track
 from ravine.transfer.spec import Transfer, Transferred
 
@@ -88,13 +88,23 @@ def model_of(
     return problem.model
 
 
-def penalised(factory: Callable[[], nn.Module], penalty: Sequence[Mapping[str, Any]], problem: Problem) -> Model:
-    """The model with the penalties and projections of its runs; a `UserError` where they do not fit it."""
+def penalised(
+    factory: Callable[[], nn.Module],
+    penalty: Sequence[Mapping[str, Any]],
+    problem: Problem,
+    precision: Precision | None = None,
+    form: Form | None = None,
+    number: str = "",
+) -> Model:
+    """The model with the penalties and projections of its runs; a `UserError` where they do not fit it.
+
+    ``form`` is the loss of the data where lanes may differ in its ``number``.
+    """
     parts = [part_from_spec(spec) for spec in penalty]
-    if not parts:
-        return Model(factory)
-    model = Model(factory, partial(Bound, parts))
-    check_activations(parts, model.module, problem.train.x[:64])
+    if not parts and form is None:
+        return Model(factory, precision=precision)
+    model = Model(factory, partial(Bound, parts, form=form, number=number), precision)
+    check_activations(parts, model.module, in_type(problem.train.x[:64], model.dtype))
     return model
 
 
@@ -106,15 +116,14 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(
-        self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False
-    ) -> None:
+    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False) -> None:
         problem = decided(problem, recipe)
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
-        self.loss = loss_of(problem)
         recipe.check()
-        self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
+        self.trained = loss_of(problem)
+        self.loss = loss_of(replace(problem, loss=recipe.criterion)) if recipe.criterion else self.trained
+        self.model = penalised(model_for(recipe, problem), recipe.penalty, problem, Precision(recipe.precision))
         check_tiers(recipe.make_rule(), self.model)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
@@ -131,14 +140,18 @@ class Training:
         self.state.since, self.state.monitor = recipe.complete_from, monitor_of(recipe.monitor)
         self.stopped_early = False
         self.interrupted = False
-        self._saved, self._saving = -math.inf, 0.0
+        self.saving = Saving(folder, self.model)
 
     def run(self) -> Iterator[Point]:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
+        with self.saving.claimed():
+            yield from self._run()
+
+    def _run(self) -> Iterator[Point]:
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
         log = self._log()
-        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends, log=log)
+        track = Track([self.model], self.trained, self.problem, self.clock, keep=ends, log=log, criterion=self.loss)
         try:
             with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
@@ -185,29 +198,27 @@ class Training:
         return 0 < self.recipe.patience <= waited
 
     def _save(self, track: Track, at_once: bool = False) -> None:
-        if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
-            return
-        begin = time.monotonic()
+        if self.saving.due(at_once):
+            last = self.state.monitor.cost(self.state.curve[-1]) if self.state.tick > 0 else None
+            with track.lent():
+                if track.log is not None:
+                    track.log.flush()
+                self.saving.save(self.facts(), [self.state], last)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the run, as plain values."""
         facts: dict[str, Any] = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
-        facts |= {"waiting": asdict(self.waiting), "reductions": self.reductions}
-        with track.lent():
-            if track.log is not None:
-                track.log.flush()
-            checkpoint.save(self.folder, facts, [self.state])
-        self._saved = time.monotonic()
-        self._saving = self._saved - begin
+        return facts | {"waiting": asdict(self.waiting), "reductions": self.reductions}
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint of the same recipe."""
-        facts, runs = checkpoint.load(folder)
+        """Go on from the newest sound checkpoint of the same recipe."""
+        facts, runs = self.saving.load("recipe", folder, lambda kept: Recipe.model_validate(kept) == self.recipe)
         self.log_samples |= (folder / samples.FILE).exists()  # a log goes on, or it would end with a hole
-        if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
-            raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
         self.state.since, self.state.monitor = self.recipe.complete_from, monitor_of(self.recipe.monitor)
         self.stopped_early = bool(facts["stopped_early"])
-        self.waiting = Waiting(**facts.get("waiting", {}))
-        self.reductions = [(epoch, rate) for epoch, rate in facts.get("reductions", [])]
+        self.waiting = Waiting(**facts["waiting"])
+        self.reductions = [(epoch, rate) for epoch, rate in facts["reductions"]]
 
     @property
     def finished(self) -> bool:
@@ -240,7 +251,7 @@ class Training:
         if lane is None or SLOT not in lane.slots or self.state.diverged:
             return None
         module = self.model.load(replace(lane, weights=lane.slots[SLOT]))
-        x, batch = self.problem.train.x, self.recipe.batch
+        x, batch = in_type(self.problem.train.x, self.model.dtype), self.recipe.batch
         renew_batchnorm(module, x[: len(x) // batch * batch].split(batch))
         return module.eval()
 
