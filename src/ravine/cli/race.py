@@ -66,6 +66,16 @@ def race(
     sampling: Annotated[
         str, typer.Option(help="shuffled, cyclic, random (with replacement), balanced", rich_help_panel=PLAN)
     ] = "shuffled",
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            help="read inputs from disk as they are needed; default: where they fill half of the memory",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    bad_images: Annotated[
+        str, typer.Option(help="stop at a damaged image, or skip: leave them out", rich_help_panel=PLAN)
+    ] = "stop",
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
@@ -145,6 +155,7 @@ def race(
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
+        stream=stream, bad_images=bad_images,
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)
@@ -158,7 +169,7 @@ def _started(spec: RaceSpec, out: Path) -> Race:
     from ravine.files import check_folder
 
     check_folder(out)
-    problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss)
+    problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss, wanted=spec)
     running = api.start(spec, problem)
     running.folder = out / running.about["id"]
     running.about["command"] = shlex.join(["ravine", *sys.argv[1:]])

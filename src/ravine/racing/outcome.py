@@ -72,6 +72,8 @@ def _recipe(race: Race, row: Standing) -> Recipe:
         batch=race.clock.batch,
         seed=race.setup.fresh[0] if row.finalist else race.spec.seed,
         split_seed=race.spec.split_seed,
+        stream=race.spec.stream,
+        bad_images=race.spec.bad_images,
         preprocess=race.spec.preprocess,
         augment=race.spec.augment,
         sampling=race.spec.sampling,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ravine.losses import loss_text
+from ravine.problems.reading import Reading
 from ravine.problems.sampling import SHUFFLED
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
@@ -37,6 +38,8 @@ class RaceSpec(BaseModel):
     batch: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
+    stream: bool | None = None  # as in a recipe
+    bad_images: str = "stop"
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # the same for every contender
     sampling: str = SHUFFLED  # or cyclic, random, balanced: the same for every contender
@@ -47,3 +50,8 @@ class RaceSpec(BaseModel):
     widen: bool = True
     lanes: int | None = Field(default=None, ge=1)  # how many share a program; None: measured
     workers: int | None = Field(default=None, ge=1)  # how many programs run at once; None: one a thread of torch
+
+    @property
+    def reading(self) -> Reading:
+        """How data on disk are read."""
+        return Reading(self.stream, self.bad_images)

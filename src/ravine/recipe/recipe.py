@@ -16,6 +16,7 @@ from ravine.losses import form_of, loss_text
 from ravine.noise import Noise, noise_from_spec
 from ravine.penalties import Part, Prune
 from ravine.problems.preprocess import check_names
+from ravine.problems.reading import Reading
 from ravine.problems.sampling import SHUFFLED, check_sampling
 from ravine.recipe.fit import check_augmentable, check_sampled, checked_penalties
 from ravine.rules.rule import Declared, Rule, hypers, name_of
@@ -55,6 +56,8 @@ class Recipe(BaseModel):
     batch: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
+    stream: bool | None = None  # inputs are read when they are needed; None: where they take half of the free memory
+    bad_images: str = "stop"  # or skip: damaged ones are left out
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     sampling: str = SHUFFLED  # or cyclic, random, balanced: which samples a step sees
@@ -66,6 +69,11 @@ class Recipe(BaseModel):
     schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+
+    @property
+    def reading(self) -> Reading:
+        """How data on disk are read."""
+        return Reading(self.stream, self.bad_images)
 
     def make_rule(self) -> Declared:
         """The checked rule, or the method on the whole training part."""
@@ -123,6 +131,7 @@ class Recipe(BaseModel):
         if self.augment:
             make(self.augment)
             check_augmentable(rule)
+        self.reading.check()
         check_sampling(self.sampling)
         check_sampled(self.sampling, rule)
         if self.preprocess is not None:

@@ -13,6 +13,7 @@ from ravine.engines.classes import lane_losses
 from ravine.losses import finish_metric, metric_of
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import key
+from ravine.training.ahead import pieces
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
 from ravine.training.layered import Runner
@@ -76,11 +77,10 @@ def evaluate(
     rows = max(64, 2**17 // (lanes * max(1, problem.outputs)))
     mean = torch.zeros(lanes, dtype=torch.float64)
     total = torch.zeros(lanes, dtype=torch.float64)
-    for begin in range(0, len(part), rows):
-        x, y = part.x[begin : begin + rows], part.y[begin : begin + rows]
-        out = predict(x)
-        mean += lane_losses(loss, out, y).double() * len(y)
-        total += count(out, y)
+    for piece in pieces(part, rows):
+        out = predict(piece.x)
+        mean += lane_losses(loss, out, piece.y).double() * len(piece)
+        total += count(out, piece.y)
     return mean / len(part), finish_metric(problem, total, part.y)
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ravine.engines.lane import Lane, Model
@@ -34,6 +35,7 @@ from ravine.solvers.method import Method
 from ravine.training import checkpoint, samples
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
+from ravine.training.layered import check_streamable
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
 from ravine.training.track import Track
@@ -63,7 +65,7 @@ def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
     factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
     if design.init is not None:
         sight = order(0, 0, len(problem.train))[:LOOKED_AT]
-        factory = Initialised(factory, design.init, problem.train.x[sight])
+        factory = Initialised(factory, design.init, problem.train.take(sight).x)
     noises = [noise_from_spec(spec) for spec in design.noise]
     return Noised(factory, noises) if noises else factory
 
@@ -87,7 +89,7 @@ def penalised(factory: Callable[[], nn.Module], penalty: Sequence[Mapping[str, A
     if not parts:
         return Model(factory)
     model = Model(factory, partial(Bound, parts))
-    check_activations(parts, model.module, problem.train.x[:64])
+    check_activations(parts, model.module, problem.train.take(torch.arange(min(64, len(problem.train)))).x)
     return model
 
 
@@ -99,9 +101,7 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(
-        self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False
-    ) -> None:
+    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False) -> None:
         problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
@@ -115,6 +115,7 @@ class Training:
             raise UserError(
                 f"--log-samples: {name_of(recipe.make_rule())} sees all training samples at every step: leave it out"
             )
+        check_streamable(recipe.make_rule(), problem)
         self.plateau, self.waiting = recipe.make_plateau(), Waiting()
         self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
@@ -233,8 +234,9 @@ class Training:
         if lane is None or SLOT not in lane.slots or self.state.diverged:
             return None
         module = self.model.load(replace(lane, weights=lane.slots[SLOT]))
-        x, batch = self.problem.train.x, self.recipe.batch
-        renew_batchnorm(module, x[: len(x) // batch * batch].split(batch))
+        train, batch = self.problem.train, self.recipe.batch
+        whole = range(0, len(train) // batch * batch, batch)
+        renew_batchnorm(module, (train.take(torch.arange(begin, begin + batch)).x for begin in whole))
         return module.eval()
 
     @property
