@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 from torch import nn
 
 from ravine import report
+from ravine.checkpoints import claimed, holds, newest
+from ravine.engines.precision import Precision
 from ravine.errors import UserError
 from ravine.files import slug
 from ravine.losses import loss_text
 from ravine.models import probe
 from ravine.problems import from_anything
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.problems.reading import RESIDENT
 from ravine.racing.outcome import result_of, winner_recipe
@@ -25,7 +28,6 @@ from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe
 from ravine.results import RaceResult
-from ravine.training import checkpoint
 from ravine.training.train import Training, model_for, penalised
 from ravine.types import Loss
 from ravine.validation import validated
@@ -141,36 +143,37 @@ def prepare(
 ) -> Problem:
     """The problem of some data, with the user's own loss and model where given.
 
-    It is read, preprocessed and augmented as ``wanted`` says.
+    It is read, preprocessed, augmented, weighed and measured as ``wanted`` says.
     """
     reading = RESIDENT if wanted is None else wanted.reading
     problem = from_anything(
         data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model, reading=reading
     )
-    return problem if wanted is None else prepared(problem, wanted.preprocess, wanted.augment, wanted.sampling)
+    return problem if wanted is None else decided(problem, wanted)
 
 
 def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     """A checked race, ready to run: everything a user can get wrong is found here, before anything is written."""
     if spec.model == "mlp:128,128" and problem.model is not None:
         spec = spec.model_copy(update={"model": "own"})
-    problem = prepared(problem, spec.preprocess, spec.augment, spec.sampling)
+    problem = decided(problem, spec)
     factory = model_for(spec, problem)
     probe(factory, problem, spec.model)
-    running = Race(spec, problem, penalised(factory, spec.penalty, problem), folder)
+    running = Race(spec, problem, penalised(factory, spec.penalty, problem, Precision(spec.precision)), folder)
     running.about["id"] = folder.name if folder is not None else f"race-{slug(problem.name)}-{secrets.token_hex(3)}"
     return running
 
 
 def resume(folder: Path, data: Any = None, model: Callable[[], nn.Module] | None = None) -> Race:
     """The race that a folder holds, ready to go on; data and model given in Python must be given again."""
-    facts, _ = checkpoint.load(folder)
-    if "spec" not in facts:
-        raise UserError(f"{folder}: its checkpoint is of a training run, not of a race")
-    spec = RaceSpec.model_validate(facts["spec"])
-    problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model, spec)
-    running = start(spec, problem, folder)
-    running.restore(folder)
+    with claimed(folder) if holds(folder) else nullcontext():  # whoever works there would remove what is read here
+        facts = newest(folder, tensors=False).facts
+        if "spec" not in facts:
+            raise UserError(f"{folder}: its checkpoint is of a training run, not of a race")
+        spec = RaceSpec.model_validate(facts["spec"])
+        problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model, spec)
+        running = start(spec, problem, folder)
+        running.restore(folder)
     return running
 
 

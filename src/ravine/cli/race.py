@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,6 +80,22 @@ def race(
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, float16 (scaled), float64: of every run", rich_help_panel=PLAN)
+    ] = "float32",
+    class_weights: Annotated[
+        str | None, typer.Option(help="balanced, or a=2,b=0.5: how much classes count", rich_help_panel=PLAN)
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="f1-macro,auroc,... or module:function, beside the loss", rich_help_panel=PLAN)
+    ] = None,
+    transfer: Annotated[
+        str | None,
+        typer.Option(
+            help="'weights.safetensors head=new freeze=0.* layer-rates=0.5 unfreeze=2' in every run",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of everything drawn", rich_help_panel=PLAN)] = 0,
     seeds: Annotated[int, typer.Option(min=2, help="fresh seeds of the finals", rich_help_panel=PLAN)] = 5,
     finalists: Annotated[int, typer.Option(min=1, help="rules in the finals", rich_help_panel=PLAN)] = 3,
@@ -119,6 +136,7 @@ def race(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with an interrupted race", rich_help_panel=FILES)
     ] = False,
+    keep: Annotated[int, typer.Option(min=1, help="checkpoints to keep, the last so many", rich_help_panel=FILES)] = 2,
     out: Annotated[
         Path, typer.Option(help="folder in which the race's folder is made", rich_help_panel=FILES)
     ] = Path(),
@@ -140,6 +158,7 @@ def race(
 
     if resume:
         running = _resumed(source, out)
+        running.saving.keep = keep
         with Store.open(store) as opened:
             _run(running, opened, json)
         return
@@ -151,14 +170,17 @@ def race(
         problem=source, target=target, model=model, activation=activation, norm=norm, norm_place=norm_place, init=init,
         loss=loss, epochs=epochs, batch=batch,
         rules=read.names(rules, "--rules") if rules is not None else None, combine=read.combinators(combine or []),
-        penalty=read.penalties(penalty or []), noise=read.noises(noise or []),
+        penalty=read.penalties(penalty or []), noise=read.noises(noise or []), transfer=read.transfer(transfer),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
+        precision=read.precision(precision), class_weights=read.class_weights(class_weights),
+        metrics=read.names(metrics, "--metrics") if metrics else [],
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
         stream=stream, bad_images=bad_images,
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)
+    running.saving.keep = keep
     with Store.open(store) as opened:
         _run(running, opened, json)
 
@@ -171,7 +193,7 @@ def _started(spec: RaceSpec, out: Path) -> Race:
     check_folder(out)
     problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss, wanted=spec)
     running = api.start(spec, problem)
-    running.folder = out / running.about["id"]
+    running.saving.folder = out / running.about["id"]
     running.about["command"] = shlex.join(["ravine", *sys.argv[1:]])
     return running
 
@@ -179,38 +201,40 @@ def _started(spec: RaceSpec, out: Path) -> Race:
 def _resumed(source: str | None, out: Path) -> Race:
     """The race in the folder that is named, or the newest unfinished one of ``out``."""
     from ravine import api
-    from ravine.training import checkpoint
+    from ravine.checkpoints import newest
 
     if source is not None:
         return api.resume(Path(source))
-    folders = sorted(out.glob("race-*/state.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in folders:
-        facts, _ = checkpoint.load(path.parent)
-        if facts.get("phase") not in (None, "done"):
-            return api.resume(path.parent)
+    folders = sorted(out.glob("race-*/checkpoints"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for folder in (path.parent for path in folders):
+        if newest(folder, tensors=False).facts.get("phase") not in (None, "done"):
+            return api.resume(folder)
     raise UserError(f"{out}: no interrupted race is there to resume")
 
 
 def _run(running: Race, store: Store, json: bool) -> None:
     """Show the race while it runs, keep it as it goes, and leave the report and the recipe."""
     from ravine import report
+    from ravine.cli.kept import each, fail, told
     from ravine.cli.watch import watch
     from ravine.racing.outcome import result_of, winner_recipe
 
     stage = ""
-    try:
-        for moment in watch(running, quiet=json):
-            if f"{moment.phase}{moment.rung}" != stage and running.runs:
-                stage = f"{moment.phase}{moment.rung}"
-                store.save_race(result_of(running))
-    except KeyboardInterrupt:  # pressed twice, while a picture was drawn
-        running.interrupted = True
-    result = result_of(running)
-    store.save_race(result)
-    recipe = winner_recipe(running)
-    if recipe is not None and running.folder is not None:
-        report.write(result, running.folder / "report.html")
-        recipe.save(running.folder / "winner.toml")
+    with running.saving.claimed():
+        try:
+            for moment in told(watch(running, quiet=json), running.saving):
+                if f"{moment.phase}{moment.rung}" != stage and running.runs:
+                    stage = f"{moment.phase}{moment.rung}"
+                    for trouble in each([lambda: store.save_race(result_of(running))]):
+                        print(f"Note: {trouble}; the race goes on", file=sys.stderr)
+        except KeyboardInterrupt:  # pressed twice, while a picture was drawn
+            running.interrupted = True
+        result, recipe, folder = result_of(running), winner_recipe(running), running.folder
+        kept: list[Callable[[], object]] = [lambda: store.save_race(result)]
+        if recipe is not None and folder is not None:
+            kept.append(lambda: report.write(result, folder / "report.html"))
+            kept.append(lambda: recipe.save(folder / "winner.toml"))
+        failed = each(kept)
     if json:
         print(result.model_dump_json())
     else:
@@ -220,5 +244,6 @@ def _run(running: Race, store: Store, json: bool) -> None:
     if running.interrupted:
         why = "Out of time" if running.out_of_time else "Interrupted"
         print(f"{why}: this is what is known. Go on with: ravine race --resume {running.folder}", file=sys.stderr)
-        if not running.out_of_time:
-            raise typer.Exit(130)
+    fail([*failed, *running.saving.last_failure])
+    if running.interrupted and not running.out_of_time:
+        raise typer.Exit(130)

@@ -6,6 +6,7 @@ import secrets
 import shlex
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
     ] = False,
+    keep: Annotated[int, typer.Option(min=1, help="checkpoints to keep: the last so many, and the best")] = 2,
     log_samples: Annotated[
         bool, typer.Option("--log-samples", help="write the ids that each step saw to samples.log in the folder")
     ] = False,
@@ -59,15 +61,16 @@ def train(
       ravine train recipe.toml --log-samples        which samples each step saw: ravine data samples
     """
     from ravine.api import prepare
+    from ravine.cli.kept import begun, each, fail
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
     from ravine.models import probe
     from ravine.noise import Noised
     from ravine.recipe import load_recipe
-    from ravine.store import Store
     from ravine.training.lint import lint
     from ravine.training.train import Training, model_for
+    from ravine.transfer.spec import Transferred, loaded_by
 
     given = {"stream": stream, "bad_images": bad_images}
     read = load_recipe(recipe).model_copy(update={key: value for key, value in given.items() if value is not None})
@@ -80,48 +83,65 @@ def train(
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
     running = Training(read, problem, folder, log_samples)
-    if resume:
-        running.restore(folder)
-    elif (folder / "state.json").exists():
-        raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
-    for finding in lint(read, len(problem.train)):
-        print(f"Note: {finding}", file=sys.stderr)
-    drawn = factory.factory if isinstance(factory, Noised) else factory
-    if isinstance(drawn, Initialised):
-        print(f"Note: init {drawn.initial.name}: {drawn.drawing(read.seed)}", file=sys.stderr)
-    begin = time.monotonic()
-    with Store.open(store) as opened:
+    running.saving.keep = keep
+    with begun(running, folder, resume, store) as opened:
+        for finding in lint(read, len(problem.train)):
+            print(f"Note: {finding}", file=sys.stderr)
+        drawn = factory
+        while isinstance(drawn, Noised | Transferred):
+            drawn = drawn.factory
+        if isinstance(drawn, Initialised):
+            print(f"Note: init {drawn.initial.name}: {drawn.drawing(read.seed)}", file=sys.stderr)
+        loaded = loaded_by(factory)
+        if loaded is not None:
+            print(f"Note: transfer: {loaded}", file=sys.stderr)
+        begin = time.monotonic()
         _watch(running, quiet=json)
-        _keep(opened, running, read, folder, time.monotonic() - begin)
+        failed = each(_keep(opened, running, read, folder, time.monotonic() - begin))
     _show(running, folder, test, json)
     if running.interrupted:
         print(f"Interrupted. Go on with: ravine train {recipe} --out {folder} --resume", file=sys.stderr)
+    fail([*failed, *running.saving.last_failure])
+    if running.interrupted:
         raise typer.Exit(130)
+    if running.result.status == "diverged":
+        raise typer.Exit(1)
 
 
 def _watch(running: Training, quiet: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from ravine.cli.kept import told
+
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        for point in running.run():
+        for point in told(running.run(), running.saving):
             if not quiet and point.epoch == int(point.epoch):
+                further = "".join(f", {words}" for words in _metrics(point.metrics))
                 console.print(
-                    f"epoch {point.epoch:.0f}: validation loss {point.valid_loss:.4g}, {point.metric:.4g}",
-                    highlight=False,
-                )
+                    f"epoch {point.epoch:.0f}: validation loss {point.valid_loss:.4g}, {point.metric:.4g}{further}",
+                    highlight=False, soft_wrap=True,
+                )  # fmt: skip
         return
     words = TextColumn("{task.description}")
     with Progress(BarColumn(), words, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=running.clock.ticks, completed=max(0, running.state.tick))
-        for point in running.run():
-            text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}"
+        for point in told(running.run(), running.saving):
+            further = "".join(f"  {words}" for words in _metrics(point.metrics)[:2])  # a line has room for two
+            text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}{further}"
             bar.update(task, completed=running.state.tick, description=text)
 
 
-def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds: float) -> None:
-    """The run into the store; the recipe, the curve and the best weights into the folder."""
+def _metrics(measured: Mapping[str, float | None]) -> list[str]:
+    """Further metrics in words."""
+    return [f"{name} {'undefined' if value is None else format(value, '.4g')}" for name, value in measured.items()]
+
+
+def _keep(
+    store: Store, running: Training, recipe: Recipe, folder: Path, seconds: float
+) -> Iterator[Callable[[], object]]:
+    """The run into the store; the recipe, the curve and the best weights into the folder: one after another."""
     from safetensors.torch import save
 
     from ravine.files import write_whole
@@ -141,17 +161,18 @@ def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds
         recipe=recipe.model_dump(exclude_none=True),
         result=running.result,
     )
-    store.save_run(kept)
-    write_whole(folder / "recipe.toml", recipe.toml().encode())
-    write_whole(folder / "result.json", kept.model_dump_json().encode())
+    yield lambda: store.save_run(kept)
+    yield lambda: write_whole(folder / "recipe.toml", recipe.toml().encode())
+    yield lambda: write_whole(folder / "result.json", kept.model_dump_json().encode())
     if (inputs := running.problem.inputs) is not None:
-        write_whole(folder / FILE, packed(inputs))
+        yield lambda: write_whole(folder / FILE, packed(inputs))
     if running.best is not None:
-        write_whole(folder / "best.safetensors", save(running.weights()))
+        yield lambda: write_whole(folder / "best.safetensors", save(running.weights()))
     if (averaged := running.averaged) is not None:
-        write_whole(folder / "averaged.safetensors", save(weights_of(averaged)))
+        yield lambda: write_whole(folder / "averaged.safetensors", save(weights_of(averaged)))
     for place, lane in enumerate(running.state.snapshots):
-        write_whole(folder / f"snapshot-{place + 1}.safetensors", save(weights_of(running.model.load(lane))))
+        path = folder / f"snapshot-{place + 1}.safetensors"
+        yield lambda path=path, lane=lane: write_whole(path, save(weights_of(running.model.load(lane))))
 
 
 def _snapshots(running: Training, test: bool) -> dict[str, Any]:
@@ -168,13 +189,24 @@ def _snapshots(running: Training, test: bool) -> dict[str, Any]:
     }
 
 
+def _mistaken(matrix: Sequence[Sequence[int]], classes: Sequence[str], most: int = 3) -> str:
+    """The pairs of classes that are taken for each other most often, in words."""
+    pairs = [(n, a, b) for a, row in enumerate(matrix) for b, n in enumerate(row) if n and a != b]
+    worst = sorted(pairs, key=lambda pair: -pair[0])[:most]
+    return ", ".join(f"{classes[a]} for {classes[b]} {n} of {sum(matrix[a])}" for n, a, b in worst)
+
+
 def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
+    from ravine.engines.precision import SKIPPED
     from ravine.losses import metric_name
-    from ravine.training.loop import evaluate_model
+    from ravine.training.loop import confusion_of, evaluate_model
 
     result = running.result
     facts: dict[str, Any] = {"folder": str(folder), "status": result.status, "best_epoch": result.best_epoch}
     facts |= {"valid_loss": result.valid_loss, metric_name(running.problem): result.metric}
+    facts |= result.metrics
+    if (lane := running.state.lane) is not None and SKIPPED in lane.buffers:
+        facts["steps left out"] = int(lane.buffers[SKIPPED])  # their gradients overflowed
     if running.best is not None:
         facts["fingerprint"] = running.fingerprint()
         if test:
@@ -186,10 +218,13 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
         facts |= dict(zip((f"average, {of} loss", f"average, {of} {metric_name(running.problem)}"), pair, strict=True))
     if running.state.snapshots:
         facts |= _snapshots(running, test)
+    part, of = (running.problem.test, "test") if test else (running.problem.valid, "validation")
+    matrix = [] if running.best is None else confusion_of(running.module, running.problem, part)
     if json:
         from json import dumps
 
-        print(dumps({**facts, "result": result.model_dump()}))
+        confused = {"part": of, "classes": running.problem.classes, "rows_true_columns_named": matrix}
+        print(dumps({**facts, **({"confusion": confused} if matrix else {}), "result": result.model_dump()}))
     else:
         if result.status == "diverged":
             print(f"Diverged: {result.reason}.")
@@ -197,5 +232,5 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
         for name, value in facts.items():
             shown = f"{value:.6g}" if isinstance(value, float) else value
             print(f"{name.replace('_', ' '):>{wide}}  {shown}")
-    if result.status == "diverged":
-        raise typer.Exit(1)
+        if said := _mistaken(matrix, running.problem.classes):
+            print(f"{'most confused':>{wide}}  {said} ({of})")

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ravine.engines.classes import mass_of
 from ravine.engines.curvature import estimates, offsets
 from ravine.engines.lane import Lane, Model
 from ravine.engines.memory import give_back
 from ravine.engines.noise import noise_key
 from ravine.engines.points import aheads, climbed, climbs, readouts
+from ravine.engines.precision import in_type
+from ravine.engines.scaling import Attempt
 from ravine.engines.terms import held_of
 from ravine.engines.updates import Group, grouped
 from ravine.problems.problem import Part
@@ -41,6 +44,7 @@ class Lanes:
         self.seed_row = torch.tensor([self.seeds.index(seed) for seed in self.lane_seeds])
         self.stepping = model.stepping(loss, self.together, shared=len(self.seeds) == 1)
         self.predicting = model.predicting(self.together)
+        self.scaled = model.precision.scaled
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,6 +58,7 @@ class Lanes:
         """
         self.step_count += 1
         self.time = time
+        before = {n: b.clone() for n, b in self.buffers.items()} if self.scaled else {}
         point = aheads(self.groups, self.weights, time)
         losses, stacked = self._gradients(point, part, index, pieces)
         if climbs(self.groups):
@@ -67,9 +72,14 @@ class Lanes:
             near, buffers = [g.clone() for g in stacked], {n: b.clone() for n, b in self.buffers.items()}
             curvature = estimates(self.groups, near, self._gradients(point + offset, part, index, pieces)[1], offset)
             stacked, self.buffers = near, buffers
-        for group in self.groups:
-            group.update(self.weights, stacked, self.step_count, time, curvature)
+        attempt = Attempt(before, self.groups, self.weights, stacked) if self.scaled else None
+        lags = attempt.lags if attempt else [None] * len(self.groups)
+        stacked = attempt.usable(stacked) if attempt else stacked
+        for group, lag in zip(self.groups, lags, strict=True):
+            group.update(self.weights, stacked, self.step_count, time, curvature, lag)
         self._finish(time)
+        if attempt:
+            self.buffers = attempt.finish(self.buffers)
         return losses[self.back]
 
     def set_hyper(self, row: int, name: str, value: float) -> None:
@@ -94,14 +104,24 @@ class Lanes:
             self._set_noise(place)
             more = self.stepping(*self._state(point), *self._batch(part, piece))
             if pieces > 1:
-                more = [x * (piece.shape[1] / index.shape[1]) for x in more]
+                shares = self._shares(part, piece, index)
+                more = [x * (like_rows(shares, x) if isinstance(shares, Tensor) else shares) for x in more]
             found = [a + b for a, b in zip(found, more, strict=True)] if place else list(more)
         losses, *grads = found
         return losses, grads if self.together else [g.unsqueeze(0) for g in grads]
 
+    def _shares(self, part: Part, piece: Tensor, index: Tensor) -> float | Tensor:
+        """How much of a minibatch's mean loss a piece is: one number, or each lane's [K] where labels have weights."""
+        if not hasattr(self.loss, "mass"):
+            return piece.shape[1] / index.shape[1]
+        masses = [[mass_of(self.loss, part.y[row]) for row in rows] for rows in (piece, index)]
+        shares = [own / all_ if all_ else 0.0 for own, all_ in zip(*masses, strict=True)]
+        return shares[0] if len(shares) == 1 else torch.tensor(shares)[self.seed_row]
+
     def predict(self, x: Tensor) -> Tensor:
-        """The outputs of every lane in evaluation mode: [K, n, ...]."""
-        (out,) = self.predicting(*self._state(readouts(self.groups, self.weights, self.time)), x)
+        """The outputs of every lane in evaluation mode, from the weights in full precision: [K, n, ...]."""
+        state = self._state(readouts(self.groups, self.weights, self.time))
+        (out,) = self.predicting(*state, in_type(x, self.model.dtype))
         return out[self.back]
 
     def export(self) -> list[Lane]:
@@ -137,13 +157,18 @@ class Lanes:
         return [*self.model.views(weights[0]).values(), *(b[0] for b in buffers)]
 
     def _batch(self, part: Part, index: Tensor) -> tuple[Tensor, Tensor]:
-        rows = index.flatten()
+        rows, dtype = index.flatten(), self.model.dtype
         x, y = part.x.index_select(0, rows), part.y.index_select(0, rows)  # half the time of part.x[rows]
-        if len(self.seeds) == 1:
-            return x, y
-        return x.unflatten(0, index.shape)[self.seed_row], y.unflatten(0, index.shape)[self.seed_row]
+        if len(self.seeds) > 1:
+            x, y = (values.unflatten(0, index.shape)[self.seed_row] for values in (x, y))
+        return in_type(x, dtype), in_type(y, dtype)
 
     def _set_noise(self, piece: int) -> None:
         for name, layer in self.model.noise.items():
             keys = {seed: noise_key(seed, self.step_count, layer, piece) for seed in self.seeds}
             self.buffers[name] = torch.tensor([keys[seed] for seed in self.lane_seeds])
+
+
+def like_rows(each: Tensor, x: Tensor) -> Tensor:
+    """A number a lane [K] as a tensor that broadcasts against [K, ...], in its type."""
+    return each.to(x).view(-1, *[1] * (x.dim() - 1))

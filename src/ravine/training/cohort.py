@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-
-import torch
 
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
+from ravine.results import Point
 from ravine.rules.rule import Rule
 from ravine.training.clock import Clock
 from ravine.training.layered import Runner, alone
@@ -81,9 +81,12 @@ class Cohort:
 
     def _record(self, measured: Measured) -> list[bool]:
         epoch = self.clock.epoch_at(measured.tick)
-        before = measured.train_loss is None
-        train = torch.zeros(len(self.runs)) if measured.train_loss is None else measured.train_loss
-        rows = zip(self.runs, train.tolist(), measured.valid_loss.tolist(), measured.metric.tolist(), strict=True)
+        losses: list[float | None] = [None] * len(self.runs)
+        if measured.train_loss is not None:
+            scaled = isinstance(self.lanes, Lanes) and self.lanes.scaled  # NaN: every step of the tick was left out
+            losses = [None if scaled and math.isnan(one) else one for one in measured.train_loss.tolist()]
+        rows = zip(losses, measured.valid_loss.tolist(), measured.metric.tolist(), measured.metrics, strict=True)
+        points = [Point(epoch=epoch, train_loss=t, valid_loss=v, metric=m, metrics=more) for t, v, m, more in rows]
         for run in self.runs:
             run.tick = measured.tick
-        return [not run.diverged and run.record(epoch, None if before else t, v, m) for run, t, v, m in rows]
+        return [not run.diverged and run.record(point) for run, point in zip(self.runs, points, strict=True)]

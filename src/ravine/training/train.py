@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -15,16 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from ravine.engines.lane import Lane, Model
+from ravine.engines.precision import Precision, in_type
+from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.initial import Initialised
 from ravine.losses import loss_of
+from ravine.metrics import monitor_of
 from ravine.models import model_factory
 from ravine.noise import Noised, noise_from_spec
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
 from ravine.penalties import Bound, check_activations, part_from_spec
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import order
 from ravine.recipe import Recipe
@@ -32,13 +33,15 @@ from ravine.results import Point, RunResult
 from ravine.rules.rule import name_of, values
 from ravine.schedules import Waiting
 from ravine.solvers.method import Method
-from ravine.training import checkpoint, samples
+from ravine.training import samples
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.layered import check_streamable
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
+from ravine.training.saving import Saving
 from ravine.training.track import Track
+from ravine.transfer.spec import Transfer, Transferred
 
 LOOKED_AT = 256  # training samples that an initialiser which looks at data sees
 
@@ -57,15 +60,19 @@ class Design(Protocol):
     @property
     def init(self) -> str | dict[str, Any] | None: ...  # noqa: D102
     @property
+    def transfer(self) -> dict[str, Any] | None: ...  # noqa: D102
+    @property
     def noise(self) -> list[dict[str, Any]]: ...  # noqa: D102
 
 
 def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
-    """The factory of a recipe's model, with its norm, initialiser and noise; a seed makes the same weights anywhere."""
+    """The factory of a recipe's model, its weights drawn or transferred, with noise; a seed makes the same anywhere."""
     factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
     if design.init is not None:
         sight = order(0, 0, len(problem.train))[:LOOKED_AT]
         factory = Initialised(factory, design.init, problem.train.take(sight).x)
+    if design.transfer is not None:
+        factory = Transferred(factory, Transfer.of(design.transfer))
     noises = [noise_from_spec(spec) for spec in design.noise]
     return Noised(factory, noises) if noises else factory
 
@@ -83,13 +90,19 @@ def model_of(
     return problem.model
 
 
-def penalised(factory: Callable[[], nn.Module], penalty: Sequence[Mapping[str, Any]], problem: Problem) -> Model:
+def penalised(
+    factory: Callable[[], nn.Module],
+    penalty: Sequence[Mapping[str, Any]],
+    problem: Problem,
+    precision: Precision | None = None,
+) -> Model:
     """The model with the penalties and projections of its runs; a `UserError` where they do not fit it."""
     parts = [part_from_spec(spec) for spec in penalty]
     if not parts:
-        return Model(factory)
-    model = Model(factory, partial(Bound, parts))
-    check_activations(parts, model.module, problem.train.take(torch.arange(min(64, len(problem.train)))).x)
+        return Model(factory, precision=precision)
+    model = Model(factory, partial(Bound, parts), precision)
+    few = problem.train.take(torch.arange(min(64, len(problem.train)))).x
+    check_activations(parts, model.module, in_type(few, model.dtype))
     return model
 
 
@@ -102,12 +115,13 @@ class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
     def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False) -> None:
-        problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
+        problem = decided(problem, recipe)
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.loss = loss_of(problem)
         recipe.check()
-        self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
+        self.model = penalised(model_for(recipe, problem), recipe.penalty, problem, Precision(recipe.precision))
+        check_tiers(recipe.make_rule(), self.model)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
@@ -121,13 +135,17 @@ class Training:
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
         lane = self.model.lane(candidate.rule, candidate.bound(recipe.epochs), recipe.seed)
         self.state = Run(f"s{recipe.seed}", candidate, recipe.seed, "train", lane)
-        self.state.since = recipe.complete_from
+        self.state.since, self.state.monitor = recipe.complete_from, monitor_of(recipe.monitor)
         self.stopped_early = False
         self.interrupted = False
-        self._saved, self._saving = -math.inf, 0.0
+        self.saving = Saving(folder, self.model)
 
     def run(self) -> Iterator[Point]:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
+        with self.saving.claimed():
+            yield from self._run()
+
+    def _run(self) -> Iterator[Point]:
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
         log = self._log()
@@ -167,41 +185,38 @@ class Training:
         if self.plateau is None or self.state.tick < 1:
             return
         point = self.state.curve[-1]
-        self.waiting, reduce = self.plateau.after(self.waiting, point.valid_loss)
+        self.waiting, reduce = self.plateau.after(self.waiting, self.state.monitor.value(point))
         before = self.reductions[-1][1] if self.reductions else values(self.state.candidate.rule)["lr"]
         if reduce and (lower := self.plateau.reduced(before)) < before:
             track.set_hyper(self.state, "lr", lower)
             self.reductions.append((point.epoch, lower))
 
     def _patience_is_out(self) -> bool:
-        best = self.state.best_point
-        since = len(self.state.curve) - 1 - (self.state.curve.index(best) if best else 0)
-        return 0 < self.recipe.patience <= since
+        waited = self.state.monitor.waited(self.state.curve, self.recipe.min_delta, self.state.since)
+        return 0 < self.recipe.patience <= waited
 
     def _save(self, track: Track, at_once: bool = False) -> None:
-        if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
-            return
-        begin = time.monotonic()
+        if self.saving.due(at_once):
+            last = self.state.monitor.cost(self.state.curve[-1]) if self.state.tick > 0 else None
+            with track.lent():
+                if track.log is not None:
+                    track.log.flush()
+                self.saving.save(self.facts(), [self.state], last)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the run, as plain values."""
         facts: dict[str, Any] = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
-        facts |= {"waiting": asdict(self.waiting), "reductions": self.reductions}
-        with track.lent():
-            if track.log is not None:
-                track.log.flush()
-            checkpoint.save(self.folder, facts, [self.state])
-        self._saved = time.monotonic()
-        self._saving = self._saved - begin
+        return facts | {"waiting": asdict(self.waiting), "reductions": self.reductions}
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint of the same recipe."""
-        facts, runs = checkpoint.load(folder)
+        """Go on from the newest sound checkpoint of the same recipe."""
+        facts, runs = self.saving.load("recipe", folder, lambda kept: Recipe.model_validate(kept) == self.recipe)
         self.log_samples |= (folder / samples.FILE).exists()  # a log goes on, or it would end with a hole
-        if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
-            raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
-        self.state.since = self.recipe.complete_from
+        self.state.since, self.state.monitor = self.recipe.complete_from, monitor_of(self.recipe.monitor)
         self.stopped_early = bool(facts["stopped_early"])
-        self.waiting = Waiting(**facts.get("waiting", {}))
-        self.reductions = [(epoch, rate) for epoch, rate in facts.get("reductions", [])]
+        self.waiting = Waiting(**facts["waiting"])
+        self.reductions = [(epoch, rate) for epoch, rate in facts["reductions"]]
 
     @property
     def finished(self) -> bool:
@@ -217,7 +232,7 @@ class Training:
 
     @property
     def best(self) -> Lane | None:
-        """The weights at the lowest validation loss."""
+        """The weights at the best point."""
         return self.state.best
 
     @property
@@ -234,9 +249,9 @@ class Training:
         if lane is None or SLOT not in lane.slots or self.state.diverged:
             return None
         module = self.model.load(replace(lane, weights=lane.slots[SLOT]))
-        train, batch = self.problem.train, self.recipe.batch
+        train, batch, dtype = self.problem.train, self.recipe.batch, self.model.dtype
         whole = range(0, len(train) // batch * batch, batch)
-        renew_batchnorm(module, (train.take(torch.arange(begin, begin + batch)).x for begin in whole))
+        renew_batchnorm(module, (in_type(train.take(torch.arange(begin, begin + batch)).x, dtype) for begin in whole))
         return module.eval()
 
     @property
