@@ -65,10 +65,10 @@ def train(
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
+    from ravine.linting import lint_recipe
     from ravine.models import probe
     from ravine.noise import Noised
     from ravine.recipe import load_recipe
-    from ravine.training.lint import lint
     from ravine.training.train import Training, model_for
     from ravine.transfer.spec import Transferred, loaded_by
 
@@ -85,7 +85,7 @@ def train(
     running = Training(read, problem, folder, log_samples)
     running.saving.keep = keep
     with begun(running, folder, resume, store) as opened:
-        for finding in lint(read, len(problem.train)):
+        for finding in (one for one in lint_recipe(read, problem) if one.severity != "note"):
             print(f"Note: {finding}", file=sys.stderr)
         drawn = factory
         while isinstance(drawn, Noised | Transferred):
