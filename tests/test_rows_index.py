@@ -75,7 +75,8 @@ ROWS = {
     "row_l10_a_wrong_backward_is_found_and_named",
     "B1": "rows_batch: b01_twice_the_accuracy_of_a_gradient_needs_four_times_the_samples",
     "B2": "rows_batch: b02_the_curves_overlay_to_512_and_break_at_the_noise_scale; "
-    "rates_symptoms: row_b2_the_rate_scales_with_the_batch",
+    "rates_symptoms: row_b2_the_rate_scales_with_the_batch "
+    "row_b2_the_linear_law_keeps_the_curve_below_the_critical_batch",
     "B3": "rows_batch: b03_small_batches_end_where_the_loss_is_flatter",
     "B4": "rows_batch: b04_three_images_have_the_gradient_of_ten_where_seven_are_copies",
     "B6": "rows_batch: b06_gradient_descent_stays_in_a_shallow_well_and_noise_leaves_it_as_kramers_says",
