@@ -137,7 +137,13 @@ ROWS = {
     "r18_the_variance_of_a_mean_of_independent_predictors_is_one_over_their_number "
     "r18_trained_members_gain_what_their_correlation_elsewhere_predicts "
     "r18_members_of_a_regression_gain_it_in_their_squared_error",
+    "R19": "rows_learning: r19_bias_variance_and_noise_add_up_to_the_error_on_new_targets "
+    "r19_simple_fits_are_biased_and_rich_ones_vary r19_the_error_of_estimation_falls_as_one_over_the_root_of_n "
+    "r19_overfitting_shows_in_the_size_of_the_weights",
     "R23": "lab: row_r23_every_difficulty_changes_the_images_and_no_label",
+    "R24": "rows_learning: r24_the_likelihood_of_a_coin_and_the_theta_that_makes_it_largest "
+    "r24_the_mean_loss_is_the_log_likelihood_and_descent_on_it_ends_at_the_maximum "
+    "r24_the_chain_rule_of_probability_holds_for_any_order_and_dependent_events",
 }
 DECKS = {  # the rows that are claimed to work
     "O": range(1, 30),
@@ -145,7 +151,7 @@ DECKS = {  # the rows that are claimed to work
     "B": (1, 2, 3, 4, 6, 7),
     "I": range(1, 9),
     "N": range(1, 12),
-    "R": (*range(5, 12), *range(13, 19), 23),
+    "R": (*range(5, 12), *range(13, 20), 23, 24),
 }
 
 
