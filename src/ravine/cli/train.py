@@ -6,6 +6,7 @@ import secrets
 import shlex
 import sys
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from ravine.cli.app import app
 if TYPE_CHECKING:
     from ravine.recipe import Recipe
     from ravine.store import Store
+    from ravine.training.team import Team
     from ravine.training.train import Training
 
 
@@ -33,6 +35,9 @@ def train(
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
+    parallel: Annotated[
+        str | None, typer.Option(help="under torchrun: ddp, or fsdp to shard weights and state; default there: ddp")
+    ] = None,
     store: Annotated[str | None, typer.Option(help="database URL; default: yours")] = None,
     json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
@@ -48,14 +53,39 @@ def train(
       ravine train recipe.toml --out mine           then, if it was killed:
       ravine train recipe.toml --out mine --resume
     """
+    from ravine.store import Store
+    from ravine.training.processes import is_shared, team_of
+
+    begin = time.monotonic()
+    with team_of(parallel) as team, ExitStack() as stack:
+        running, folder, notes = team.together(lambda: _prepared(recipe, out, resume, team))
+        if team.rank:
+            team.together(lambda: None)
+            for _ in running.run():
+                pass
+            raise typer.Exit(130 if running.interrupted else 1 if running.state.diverged else 0)
+        opened = stack.enter_context(team.together(lambda: Store.open(store)))
+        for note in notes:
+            print(f"Note: {note}", file=sys.stderr)
+        _watch(running, quiet=json)
+        _keep(opened, running, running.recipe, folder, time.monotonic() - begin)
+        _show(running, folder, test, json)
+    if running.interrupted:
+        begun = "repeat the torchrun command with" if is_shared() else f"ravine train {recipe}"
+        print(f"Interrupted. Go on with: {begun} --out {folder} --resume", file=sys.stderr)
+        raise typer.Exit(130)
+
+
+def _prepared(recipe: Path, out: Path | None, resume: bool, team: Team) -> tuple[Training, Path, list[str]]:
+    """The run, its folder and what is to be said before the first step; everything a user can get wrong is found."""
     from ravine.api import prepare
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
     from ravine.models import probe
     from ravine.recipe import load_recipe
-    from ravine.store import Store
     from ravine.training.lint import lint
+    from ravine.training.processes import restarts
     from ravine.training.train import Training, model_for
 
     read = load_recipe(recipe)
@@ -64,25 +94,21 @@ def train(
     probe(factory, problem, read.model)
     if resume and out is None:
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
+    again, most = restarts()
+    if most and out is None:
+        raise UserError("torchrun --max-restarts needs --out, the folder from which a restarted run goes on")
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
-    running = Training(read, problem, folder)
-    if resume:
+    running = Training(read, problem, folder, team)
+    begun = (folder / "state.json").exists()
+    if resume or (begun and again):
         running.restore(folder)
-    elif (folder / "state.json").exists():
+    elif begun:
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
-    for finding in lint(read, len(problem.train)):
-        print(f"Note: {finding}", file=sys.stderr)
+    notes = [str(finding) for finding in lint(read, len(problem.train))]
     if isinstance(factory, Initialised):
-        print(f"Note: init {factory.initial.name}: {factory.drawing(read.seed)}", file=sys.stderr)
-    begin = time.monotonic()
-    with Store.open(store) as opened:
-        _watch(running, quiet=json)
-        _keep(opened, running, read, folder, time.monotonic() - begin)
-    _show(running, folder, test, json)
-    if running.interrupted:
-        print(f"Interrupted. Go on with: ravine train {recipe} --out {folder} --resume", file=sys.stderr)
-        raise typer.Exit(130)
+        notes.append(f"init {factory.initial.name}: {factory.drawing(read.seed)}")
+    return running, folder, notes
 
 
 def _watch(running: Training, quiet: bool) -> None:

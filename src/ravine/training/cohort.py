@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from ravine.engines.lane import Lane, Model
-from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
 from ravine.rules.rule import Rule
 from ravine.training.clock import Clock
-from ravine.training.layered import Runner, alone
+from ravine.training.layered import Runner
 from ravine.training.loop import Measured, advance
 from ravine.training.run import Run
+from ravine.training.team import Team
 from ravine.types import Loss
 
 CROWDED = 0.75  # share of open lanes from which the rest had better go on in a cohort of their own
@@ -27,11 +27,11 @@ def runs_together(run: Run) -> bool:
 class Cohort:
     """Takes the states of its runs, and gives them back when it is done or asked."""
 
-    def __init__(self, model: Model, loss: Loss, problem: Problem, clock: Clock, runs: Sequence[Run]) -> None:
+    def __init__(self, model: Model, loss: Loss, problem: Problem, clock: Clock, runs: Sequence[Run], team: Team) -> None:
         self.problem, self.clock, self.runs = problem, clock, list(runs)
         self.lane_steps = 0
         lanes = [self._lane(model, run) for run in runs]
-        self.lanes: Runner = Lanes(model, loss, lanes) if runs_together(runs[0]) else alone(model, loss, lanes[0])
+        self.lanes: Runner = team.runner(model, loss, lanes)
         for run in runs:
             run.lane = None
 

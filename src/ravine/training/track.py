@@ -12,6 +12,7 @@ from ravine.training.clock import Clock
 from ravine.training.cohort import Cohort, runs_together
 from ravine.training.crew import crew
 from ravine.training.run import Run
+from ravine.training.team import Alone, Team
 from ravine.types import Loss
 
 
@@ -31,10 +32,12 @@ class Track:
         size: int = 1,
         draws: bool = True,
         keep: frozenset[int] = frozenset(),
+        team: Team | None = None,
     ) -> None:
         self.models, self.loss, self.problem, self.clock, self.size = models, loss, problem, clock, size
         self.draws = draws
         self.keep = keep  # ticks at which every run keeps its weights
+        self.team = team or Alone()
         self._ended = 0  # lane-steps of cohorts that are done
         self._cohorts: list[Cohort | None] = [None] * len(models)
 
@@ -102,7 +105,7 @@ class Track:
         company = [run for run in alike if runs_together(run)]
         free = sum(cohort is None for cohort in self._cohorts)
         chosen = company[: min(self.size, -(-len(company) // free))] or alike[:1]
-        return Cohort(self.models[place], self.loss, self.problem, self.clock, chosen)
+        return Cohort(self.models[place], self.loss, self.problem, self.clock, chosen, self.team)
 
     def _end(self, place: int) -> None:
         cohort = self._cohorts[place]

@@ -34,6 +34,7 @@ from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
+from ravine.training.team import Alone, Team
 from ravine.training.track import Track
 
 LOOKED_AT = 256  # training samples that an initialiser which looks at data sees
@@ -94,15 +95,17 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None) -> None:
+    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, team: Team | None = None) -> None:
         problem = prepared(problem, recipe.preprocess, recipe.augment)
         self.recipe, self.problem, self.folder = recipe, problem, folder
+        self.team = team or Alone()
         self.loss = loss_of(problem)
         recipe.check()
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
+        self.team.check(recipe, self.clock, self.model.terms is not None and self.model.terms.finishes)
         self.plateau, self.waiting = recipe.make_plateau(), Waiting()
         self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
@@ -117,7 +120,7 @@ class Training:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
-        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends)
+        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends, team=self.team)
         try:
             with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
@@ -126,7 +129,7 @@ class Training:
                     self._wait(track)
                     yield self.state.curve[-1]
                     self.stopped_early = self._patience_is_out()
-                    if self.stopped_early or request.made:
+                    if self.team.any(self.stopped_early or request.made):
                         break
                     self._save(track)
                 track.stop()
@@ -152,13 +155,14 @@ class Training:
         return 0 < self.recipe.patience <= since
 
     def _save(self, track: Track, at_once: bool = False) -> None:
-        if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
+        if self.folder is None or not self.team.any(at_once or checkpoint.due(self._saved, self._saving)):
             return
         begin = time.monotonic()
         facts: dict[str, Any] = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
         facts |= {"waiting": asdict(self.waiting), "reductions": self.reductions}
-        with track.lent():
-            checkpoint.save(self.folder, facts, [self.state])
+        with track.lent():  # which all processes take part in
+            if self.team.rank == 0:
+                checkpoint.save(self.folder, facts, [self.state])
         self._saved = time.monotonic()
         self._saving = self._saved - begin
 

@@ -1,0 +1,185 @@
+"""The processes that torchrun started for one run: how they meet, agree and tell each other what is wrong."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ravine.engines.lane import Lane, Model
+from ravine.errors import UserError
+from ravine.recipe import Recipe
+from ravine.rules.rule import Rule, chain, name_of, needs_of
+from ravine.training.clock import Clock
+from ravine.training.distributed import Distributed, Parallel
+from ravine.training.team import Alone, Team
+from ravine.types import Loss
+
+T = TypeVar("T")
+PATIENCE = timedelta(minutes=10)  # how long a process waits for the others
+COMMAND = "torchrun --nproc-per-node 2 -m ravine train recipe.toml --parallel"
+
+
+class Lost(UserError):
+    """The run ended because another process did."""
+
+
+class Told(SystemExit):
+    """This process ends quietly, since another one says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The team of ``size`` processes, one of which is this one; as `ravine.training.team.Team`."""
+
+    rank: int
+    size: int
+    parallel: Parallel
+    device: torch.device
+
+    @classmethod
+    def join(cls, parallel: Parallel) -> Self:
+        """Meet the others as torchrun's environment says: over NCCL where each has a GPU, else over gloo."""
+        here = int(os.environ.get("LOCAL_RANK", "0"))
+        gpu = torch.cuda.is_available() and here < torch.cuda.device_count()
+        device = torch.device("cuda", here) if gpu else torch.device("cpu")
+        if gpu:
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
+        return cls(dist.get_rank(), dist.get_world_size(), parallel, device)
+
+    def leave(self) -> None:
+        """Part from the others."""
+        dist.destroy_process_group()
+
+    def any(self, flag: bool) -> bool:
+        """Whether one of the processes says so."""
+        votes = torch.tensor(int(flag))
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+        return bool(votes)
+
+    def texts(self, text: str) -> list[str]:
+        """What each process has to say, in their order."""
+        own = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        lengths = [torch.zeros((), dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor(len(own)))
+        longest = max(int(length) for length in lengths)
+        padded = torch.zeros(max(1, longest), dtype=torch.uint8)
+        padded[: len(own)] = own
+        found = [torch.zeros_like(padded) for _ in range(self.size)]
+        dist.all_gather(found, padded)
+        return [_text(each[: int(length)]) for each, length in zip(found, lengths, strict=True)]
+
+    def together(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives in this process, if no process finds a mistake; one of them tells it then.
+
+        Raises:
+            UserError: in the first process that found one; in the others `Told`, which ends them quietly.
+        """
+        result: T | None = None
+        wrong = ""
+        try:
+            result = work()
+        except UserError as error:
+            wrong = str(error)
+        sentences = self.texts(wrong)
+        found = [rank for rank, sentence in enumerate(sentences) if sentence]
+        if not found:
+            return result  # pyright: ignore[reportReturnType]
+        if self.rank != found[0]:
+            raise Told(2)
+        if len(found) == self.size:
+            raise UserError(wrong)
+        raise UserError(f"process {self.rank} of {self.size}, on {socket.gethostname()}: {wrong}")
+
+    def runner(self, model: Model, loss: Loss, lanes: Sequence[Lane]) -> Distributed:
+        """The one run that all share."""
+        (lane,) = lanes
+        return Distributed(model, loss, lane, self.rank, self.size, self.parallel, self.device)
+
+    def check(self, recipe: Recipe, clock: Clock, projects: bool) -> None:
+        """Raise one sentence where a recipe cannot be shared; ``projects`` says that weights change after a step."""
+        rule = recipe.make_rule()
+        if not isinstance(rule, Rule):
+            raise UserError(f"{name_of(rule)} takes the whole training part in one process: train it without torchrun")
+        smallest = min(clock.sizes) // clock.pieces
+        if smallest < self.size:
+            what = "a batch" if clock.pieces == 1 else "a part of a batch"
+            raise UserError(
+                f"{what} of {smallest} cannot be shared by {self.size} processes, each needs a sample: "
+                "give a larger batch or fewer processes"
+            )
+        if self.parallel == "fsdp":
+            self._check_sharded(rule, projects)
+
+    def _check_sharded(self, rule: Rule, projects: bool) -> None:
+        cure = "use a rule that sees one entry at a time, such as adamw, or --parallel ddp"
+        if any(part.scope != "entry" for part in chain(rule)):
+            raise UserError(f"{name_of(rule)} sees more than one entry of a weight, which fsdp shards: {cure}")
+        if needs_of(rule) & {"noise", "curvature"}:
+            raise UserError(f"{name_of(rule)} draws for whole weights, which fsdp shards: {cure}")
+        if projects:
+            raise UserError("a penalty that changes weights after a step needs them whole: use --parallel ddp")
+
+
+@contextmanager
+def team_of(parallel: str | None) -> Generator[Team]:
+    """The team that torchrun has started, met for as long as this lasts; else the one process.
+
+    Raises:
+        UserError: if the others cannot be met, or one of them is lost.
+    """
+    kind = wanted(parallel)
+    if kind is None:
+        yield Alone()
+        return
+    team: Processes | None = None
+    try:
+        team = Processes.join(kind)
+        yield team
+    except RuntimeError as error:  # what torch raises for a connection that is gone
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise Lost(f"another process of this run is lost ({_short(error)}); go on with --resume") from error
+    finally:
+        if team is not None:
+            team.leave()
+
+
+def wanted(parallel: str | None) -> Parallel | None:
+    """How a run is shared, by the option and torchrun's environment; None for one process that trains alone."""
+    if parallel not in (None, "ddp", "fsdp"):
+        raise UserError(f"--parallel {parallel}: choose ddp (weights whole in every process) or fsdp (sharded)")
+    if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
+        if parallel is not None:
+            raise UserError(f"--parallel {parallel} shares a run among processes, so torchrun starts it: {COMMAND} ...")
+        return None
+    return parallel or ("ddp" if int(os.environ["WORLD_SIZE"]) > 1 else None)
+
+
+def is_shared() -> bool:
+    """Whether torchrun has started this process beside others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def restarts() -> tuple[int, int]:
+    """How often torchrun has started these processes anew after one was lost, and how often it may."""
+    found = [int(os.environ.get(f"TORCHELASTIC_{word}", "0")) for word in ("RESTART_COUNT", "MAX_RESTARTS")]
+    return found[0], found[1]
+
+
+def _text(encoded: Tensor) -> str:
+    return bytes(encoded.tolist()).decode()
+
+
+def _short(error: RuntimeError) -> str:
+    """The last words of torch's sentence, after the places in its code."""
+    return str(error).splitlines()[0].rpartition("] ")[2].rstrip(".")
