@@ -23,7 +23,8 @@ from ravine.problems.problem import Problem
 from ravine.recipe import Recipe
 from ravine.results import Point
 from ravine.training.distributed import Parallel
-from ravine.training.processes import Processes, Told, team_of, wanted
+from ravine.training.meeting import team_of, wanted
+from ravine.training.processes import Processes, Told
 from ravine.training.train import Training
 
 pytestmark = pytest.mark.skipif(
@@ -83,7 +84,7 @@ CASES: dict[str, tuple[Callable[[], Problem], Recipe, tuple[Parallel, ...]]] = {
     "two gradients": (own, recipe("momentum", combine=[{"name": "sam", "rho": 0.05}]), BOTH),
     "plateau and patience": (
         own,
-        recipe("adam", hypers={"lr": 0.3}, epochs=40, patience=6, plateau={"patience": 2, "factor": 0.5}),
+        recipe("adam", hypers={"lr": 0.1}, epochs=40, patience=6, plateau={"patience": 2, "factor": 0.5}),
         BOTH,
     ),
     "whole matrices": (own, recipe("muon", hypers={"lr": 0.01}), ("ddp",)),
@@ -97,6 +98,7 @@ CASES: dict[str, tuple[Callable[[], Problem], Recipe, tuple[Parallel, ...]]] = {
     ),
 }  # fmt: skip
 RESUMED = "in parts, clipped"
+OTHERS: tuple[tuple[int, Parallel], ...] = ((3, "fsdp"), (4, "ddp"))  # what goes on from two processes
 STOP = 9  # ticks after which the interrupted run stops
 
 
@@ -110,7 +112,7 @@ def meet(folder: Path, stage: str, rank: int, size: int, parallel: Parallel) -> 
 
 def train(name: str, team: Any = None, folder: Path | None = None, restore: bool = False, stop: int = -1) -> Training:
     problem, wished, _ = CASES[name]
-    running = Training(wished, problem(), folder, team)
+    running = Training(wished, problem(), folder, team=team)
     if restore:
         assert folder is not None
         running.restore(folder)
@@ -139,7 +141,7 @@ def process(rank: int, folder: Path) -> None:
             assert stopped.interrupted and stopped.state.tick == STOP
             check_mistakes(team)
             team.leave()
-    for size, parallel in ((3, "ddp"), (3, "fsdp"), (4, "ddp"), (4, "fsdp")):
+    for size, parallel in OTHERS:
         if rank < size:
             team = meet(folder, f"{size}-{parallel}", rank, size, parallel)
             where = folder / f"on-{size}-{parallel}"
@@ -161,7 +163,7 @@ def check_mistakes(team: Processes) -> None:
         refused |= {"muon": "sees more than one entry of a weight, which fsdp shards"}
     for rule, sentence in refused.items():
         with pytest.raises(UserError, match=sentence):
-            Training(recipe(rule, batch=1 if rule == "adam" else 33), own(), None, team)
+            Training(recipe(rule, batch=1 if rule == "adam" else 33), own(), team=team)
     assert team.texts("é" * team.rank) == ["", "é"]
 
     def only_the_last() -> int:
@@ -212,10 +214,10 @@ def compare(running: Training, curve: list[Point], weights: dict[str, Tensor], t
     assert [p.epoch for p in curve] == [p.epoch for p in running.state.curve]
     for ours, theirs in zip(curve, running.state.curve, strict=True):
         assert ours.valid_loss == pytest.approx(theirs.valid_loss, rel=tolerance)
-        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=tolerance)
+        assert (ours.train_loss or 0.0) == pytest.approx(theirs.train_loss or 0.0, rel=tolerance)
         assert ours.metric == theirs.metric
     for name, tensor in running.weights().items():
-        torch.testing.assert_close(weights[name], tensor, rtol=tolerance, atol=100 * tolerance)
+        torch.testing.assert_close(weights[name], tensor, rtol=tolerance, atol=10 * tolerance)
 
 
 @pytest.mark.parametrize(("name", "parallel"), [(n, way) for n, (*_, ways) in CASES.items() for way in ways])
@@ -225,11 +227,10 @@ def test_two_processes_walk_where_one_walks(
     running = alone[name]
     assert running.clock.step_at(running.state.tick) >= 20
     curve, weights = kept(folder / f"{name}-{parallel}.safetensors")
-    compare(running, curve, weights, 1e-6 if "float32" in name else 1e-9)
+    compare(running, curve, weights, 1e-6 if "float32" in name else 1e-8)
 
 
-@pytest.mark.parametrize("parallel", BOTH)
-@pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.parametrize(("size", "parallel"), OTHERS)
 def test_what_two_processes_saved_goes_on_in_three_and_four(
     folder: Path, alone: dict[str, Training], size: int, parallel: Parallel
 ) -> None:

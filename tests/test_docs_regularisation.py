@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ravine import penalties
+from ravine import noise, penalties
 from ravine.losses import FORMS
 from ravine.recipe import load_recipe
 
@@ -24,18 +24,25 @@ def test_its_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     for block in blocks("python"):
         exec(block, names)
     said = capsys.readouterr().out.splitlines()
-    assert said == ["0.391", "2.25", "True", "32", "True", "(32, 1) True"]
+    kept = ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert said == ["0.391", "2.25", "True", "32", "True", "(32, 1) True", str(kept)]
 
 
-def test_its_recipe_is_one(tmp_path: Path) -> None:
-    [text] = blocks("toml")
-    (tmp_path / "recipe.toml").write_text(text)
-    read = load_recipe(tmp_path / "recipe.toml")
-    assert [part.name for part in read.make_penalties()] == ["l2", "prune"]
-    assert read.loss == "cross_entropy:label_smoothing=0.1"
+def test_its_recipes_are_recipes(tmp_path: Path) -> None:
+    first, second = (load_recipe(path) for path in _written(blocks("toml"), tmp_path))
+    assert [part.name for part in first.make_penalties()] == ["l2", "prune"]
+    assert first.loss == "cross_entropy:label_smoothing=0.1"
+    assert [(part.on, part.number) for part in second.make_noises()] == [("input", 0.2), ("hidden", 0.5)]
+
+
+def _written(texts: list[str], folder: Path) -> list[Path]:
+    paths = [folder / f"{place}.toml" for place in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    return paths
 
 
 def test_its_tables_name_every_loss_and_part() -> None:
     named = set(re.findall(r"`([\w-]+)`", PAGE))
-    assert {*FORMS, *penalties.catalogue()} <= named
+    assert {*FORMS, *penalties.catalogue(), *noise.catalogue()} <= named
     assert all(f"`{kind.__name__}`" in PAGE for kind in penalties.catalogue().values())

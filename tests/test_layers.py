@@ -15,8 +15,8 @@ LAYERS = (
     "errors", "types", "_version", "files", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.inputs", "problems.problem",
-    "engines", "noise", "penalties", "optim", "entries", "solvers",
-    "problems", "blocks", "initial", "losses", "models", "recipe",
+    "engines", "penalties", "optim", "entries", "solvers",
+    "problems", "blocks", "initial", "noise", "losses", "models", "recipe",
     "training", "racing", "store", "report",
     "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip

@@ -39,19 +39,6 @@ def stepper(optimizer: optim.RuleOptimizer) -> Stepper:
     return vars(optimizer)["_stepper"]
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adadelta", "Rprop", "ASGD"])
-def test_capturable_is_refused_in_one_sentence(name: str) -> None:
-    made = getattr(optim, name)
-    with pytest.raises(
-        UserError, match=rf"{name}\(capturable=True\): .* CUDA graph cannot capture.*after each replay$"
-    ):
-        made(weights((2,)), capturable=True)
-    optimizer = made(weights((2,)))
-    with pytest.raises(UserError, match="CUDA graph"):
-        optimizer.add_param_group({"params": weights((3,)), "capturable": True})
-    assert len(optimizer.param_groups) == 1
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [

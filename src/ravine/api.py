@@ -142,14 +142,14 @@ def prepare(
     It is preprocessed and augmented as ``wanted`` says.
     """
     problem = from_anything(data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model)
-    return problem if wanted is None else prepared(problem, wanted.preprocess, wanted.augment)
+    return problem if wanted is None else prepared(problem, wanted.preprocess, wanted.augment, wanted.sampling)
 
 
 def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     """A checked race, ready to run: everything a user can get wrong is found here, before anything is written."""
     if spec.model == "mlp:128,128" and problem.model is not None:
         spec = spec.model_copy(update={"model": "own"})
-    problem = prepared(problem, spec.preprocess, spec.augment)
+    problem = prepared(problem, spec.preprocess, spec.augment, spec.sampling)
     factory = model_for(spec, problem)
     probe(factory, problem, spec.model)
     running = Race(spec, problem, penalised(factory, spec.penalty, problem), folder)

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -19,10 +19,18 @@ from ravine.errors import UserError
 from ravine.randomness import key
 
 
+class Rows(Protocol):
+    """Samples that are read by their places: a tensor, or what stands for one that is not in memory."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: Tensor, /) -> Tensor: ...
+
+
 class Pool(NamedTuple):
     """The whole training part: row i is the sample whose id is i."""
 
-    x: Tensor  # [samples, ...]
+    x: Rows  # [samples, ...]
     y: Tensor  # int64 [samples] for classes, floats [samples] or [samples, outputs] for numbers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ class Residual(nn.Module):
 
     ``body`` and ``shortcut`` give the same shape; f is ``after``. Reference: He et al. 2016, arXiv:1512.03385.
     """
+
+    branch: ClassVar[str] = "body"  # what stochastic depth drops
 
     def __init__(self, body: nn.Module, shortcut: nn.Module | None = None, after: nn.Module | None = None) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ class Around(nn.Module):
 
     Reference: Xiong et al. 2020, arXiv:2002.04745, figure 1.
     """
+
+    branch: ClassVar[str] = "inner"  # what stochastic depth drops
 
     def __init__(self, inner: nn.Module, norm: nn.Module, place: str) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ravine.cli.app import app
+from ravine.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,6 +50,45 @@ def show(
     check_folder(path.parent)
     write_whole(path, preview(problem, rows, columns, seed))
     print(f"Preview: {path}")
+
+
+@data.command()
+def samples(
+    run: Annotated[Path, typer.Argument(help="a run's folder, or its samples.log")],
+    other: Annotated[Path | None, typer.Argument(help="another one, to compare with", show_default=False)] = None,
+    step: Annotated[int | None, typer.Option(min=0, help="print the ids of one step", show_default=False)] = None,
+) -> None:
+    """Check the log of which samples each step saw, or compare two.
+
+    A log holds a chain of hashes: the last one stands for every id of every step. Ids are places in the data: rows of
+    a table without its header, files in the order of their names.
+
+    [bold]Examples[/bold]
+
+      ravine data samples run-wine-3f2a
+      ravine data samples run-wine-3f2a --step 100
+      ravine data samples run-wine-3f2a resumed
+    """
+    from ravine.training.samples import FILE, facts_of, first_difference, read
+
+    paths = [path / FILE if path.is_dir() else path for path in (run, other) if path is not None]
+    facts, count, last, shown = facts_of(paths[0]), 0, b"", None
+    for seen in read(paths[0]):
+        count, last = count + 1, seen.chain
+        shown = seen if seen.step == step else shown
+    if step is not None:
+        if shown is None:
+            raise UserError(f"{paths[0]}: has {count:,} steps, and step {step:,} is none of them: the first is 0")
+        print(" ".join(map(str, shown.ids)))
+        return
+    print(f"{paths[0]}: {count:,} steps of {facts['problem']}, whole; chain {last.hex()[:16]}")
+    if len(paths) == 1:
+        return
+    common, differs = first_difference(paths[0], paths[1])
+    if differs is not None:
+        print(f"{paths[1]}: step {differs:,} saw other samples; {common:,} steps before it saw the same")
+        raise typer.Exit(1)
+    print(f"{paths[1]}: the same samples in the same order in all {common:,} steps that both hold")
 
 
 @data.command()

@@ -63,6 +63,9 @@ def race(
     augment: Annotated[
         str | None, typer.Option(help="flip,crop:4,... of training images; see ravine data steps", rich_help_panel=PLAN)
     ] = None,
+    sampling: Annotated[
+        str, typer.Option(help="shuffled, cyclic, random (with replacement), balanced", rich_help_panel=PLAN)
+    ] = "shuffled",
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
@@ -93,6 +96,12 @@ def race(
     penalty: Annotated[
         list[str] | None,
         typer.Option(help="l2=1e-4, 'max-norm=3 on=4.weight' ... in every run", rich_help_panel=PLAN),
+    ] = None,
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="dropout:drop=0.5, dropout:drop=0.2,on=input, gaussian=0.1 ... in every run", rich_help_panel=PLAN
+        ),
     ] = None,
     widen: Annotated[
         bool, typer.Option(help="widen a range whose best value lies at its edge", rich_help_panel=SPACE)
@@ -132,10 +141,10 @@ def race(
         problem=source, target=target, model=model, activation=activation, norm=norm, norm_place=norm_place, init=init,
         loss=loss, epochs=epochs, batch=batch,
         rules=read.names(rules, "--rules") if rules is not None else None, combine=read.combinators(combine or []),
-        penalty=read.penalties(penalty or []),
+        penalty=read.penalties(penalty or []), noise=read.noises(noise or []),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
-        augment=read.steps(augment), preprocess=read.preprocessing(preprocess),
+        augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)

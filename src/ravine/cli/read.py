@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ravine.errors import UserError
@@ -86,24 +86,52 @@ def combinators(texts: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def penalties(texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Penalties of ["l2=1e-4", "max-norm=3 on=4.weight"]: a name, its number, and further settings after spaces.
+    """Penalties of ["l2=1e-4", "max-norm=3 on=4.weight"]: a name, its number, and further settings.
 
     >>> penalties(["l2=1e-4 on=*.bias"])
     [{'name': 'l2', 'strength': 0.0001, 'on': '*.bias'}]
     """
-    from ravine.errors import unknown
     from ravine.penalties import catalogue, part_from_spec
+
+    found = _parts(texts, "penalty", catalogue())
+    for spec in found:
+        part_from_spec(spec)
+    return found
+
+
+def noises(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Noises of ["dropout:drop=0.2,on=input", "gaussian=0.1"], in the same grammar.
+
+    >>> noises(["dropout:drop=0.2,on=input"])
+    [{'name': 'dropout', 'drop': 0.2, 'on': 'input'}]
+    """
+    from ravine.noise import catalogue, noise_from_spec
+
+    found = _parts(texts, "noise", catalogue())
+    for spec in found:
+        noise_from_spec(spec)
+    return found
+
+
+def _parts(texts: Sequence[str], kind: str, kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Parts by name: "name=number", "name:setting=value,setting=value"; settings stand behind commas or spaces."""
+    from ravine.errors import unknown
+    from ravine.schedules import settings
 
     found: list[dict[str, Any]] = []
     for text in texts:
-        first, *rest = text.split() or [""]
-        name, _, amount = first.partition("=")
-        if name not in catalogue():
-            raise unknown("penalty", name, catalogue())
-        given = [f"{catalogue()[name].amount}={amount}"] * bool(amount) + rest
-        pairs = [(key, _value(value)) for key, _, value in (one.partition("=") for one in given)]
-        found.append({"name": name, **dict(pairs)})
-        part_from_spec(found[-1])
+        match = re.fullmatch(r"\s*([^=:,\s]*)([=:,\s]?)(.*)", text)
+        name, sign, rest = match.groups() if match else (text, "", "")
+        if name not in kinds:
+            raise unknown(kind, name, kinds)
+        amount, numbers = kinds[name].amount, settings(kinds[name])
+        given = re.split(r"[,\s]+", f"{amount}={rest}" if sign == "=" else rest)
+        pairs = [one.partition("=") for one in given if one]
+        for key, equals, value in pairs:
+            if not (key and equals and value):
+                example = f"{name}=0.1 or {name}:{amount}=0.1,on=..."
+                raise UserError(f"--{kind} {text}: '{key}{equals}{value}' is no setting; write {example}")
+        found.append({"name": name, **{key: _value(value) if key in numbers else value for key, _, value in pairs}})
     return found
 
 

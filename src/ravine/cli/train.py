@@ -32,6 +32,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
     ] = False,
+    log_samples: Annotated[
+        bool, typer.Option("--log-samples", help="write the ids that each step saw to samples.log in the folder")
+    ] = False,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -52,13 +55,14 @@ def train(
       ravine train race-digits-7f3a/winner.toml
       ravine train recipe.toml --out mine           then, if it was killed:
       ravine train recipe.toml --out mine --resume
+      ravine train recipe.toml --log-samples        which samples each step saw: ravine data samples
     """
     from ravine.store import Store
-    from ravine.training.processes import is_shared, team_of
+    from ravine.training.meeting import is_shared, team_of
 
     begin = time.monotonic()
     with team_of(parallel) as team, ExitStack() as stack:
-        running, folder, notes = team.together(lambda: _prepared(recipe, out, resume, team))
+        running, folder, notes = team.together(lambda: _prepared(recipe, out, resume, log_samples, team))
         if team.rank:
             team.together(lambda: None)
             for _ in running.run():
@@ -76,16 +80,19 @@ def train(
         raise typer.Exit(130)
 
 
-def _prepared(recipe: Path, out: Path | None, resume: bool, team: Team) -> tuple[Training, Path, list[str]]:
+def _prepared(
+    recipe: Path, out: Path | None, resume: bool, log_samples: bool, team: Team
+) -> tuple[Training, Path, list[str]]:
     """The run, its folder and what is to be said before the first step; everything a user can get wrong is found."""
     from ravine.api import prepare
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
     from ravine.models import probe
+    from ravine.noise import Noised
     from ravine.recipe import load_recipe
     from ravine.training.lint import lint
-    from ravine.training.processes import restarts
+    from ravine.training.meeting import restarts
     from ravine.training.train import Training, model_for
 
     read = load_recipe(recipe)
@@ -99,15 +106,16 @@ def _prepared(recipe: Path, out: Path | None, resume: bool, team: Team) -> tuple
         raise UserError("torchrun --max-restarts needs --out, the folder from which a restarted run goes on")
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
-    running = Training(read, problem, folder, team)
+    running = Training(read, problem, folder, log_samples, team)
     begun = (folder / "state.json").exists()
     if resume or (begun and again):
         running.restore(folder)
     elif begun:
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
     notes = [str(finding) for finding in lint(read, len(problem.train))]
-    if isinstance(factory, Initialised):
-        notes.append(f"init {factory.initial.name}: {factory.drawing(read.seed)}")
+    drawn = factory.factory if isinstance(factory, Noised) else factory
+    if isinstance(drawn, Initialised):
+        notes.append(f"init {drawn.initial.name}: {drawn.drawing(read.seed)}")
     return running, folder, notes
 
 

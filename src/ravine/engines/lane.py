@@ -13,7 +13,7 @@ from torch.func import functional_call, vmap
 
 from ravine.engines.classes import lane_loss
 from ravine.engines.linear import with_lane_linears
-from ravine.engines.noise import noise_layers, with_keyed_noise
+from ravine.engines.noise import noise_places, with_keyed_noise
 from ravine.engines.program import Programs, Work
 from ravine.engines.repeatable import is_repeatable
 from ravine.engines.terms import Terms, total, without_held
@@ -78,7 +78,7 @@ class Model:
         self.terms = None if bind is None else bind(self.module)
         held = {} if self.terms is None else self.terms.begin(trained)
         self.fixed = [*frozen, *(n for n, _ in self.module.named_buffers()), *held]
-        self.noise = noise_layers(self.module)
+        self.noise = noise_places(self.module)  # the buffers of keys, and what each key is made of
         self.dtype = next(iter(trained.values())).dtype
         self.places = Places(list(self.shapes.values()))
         self.size = self.places.size

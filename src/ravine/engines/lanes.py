@@ -142,6 +142,6 @@ class Lanes:
         return part.x[index][self.seed_row], part.y[index][self.seed_row]
 
     def _set_noise(self, piece: int) -> None:
-        for layer, name in enumerate(self.model.noise):
+        for name, layer in self.model.noise.items():
             keys = {seed: noise_key(seed, self.step_count, layer, piece) for seed in self.seeds}
             self.buffers[name] = torch.tensor([keys[seed] for seed in self.lane_seeds])

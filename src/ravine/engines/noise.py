@@ -64,6 +64,14 @@ class Keyed(nn.Module):
     noise_key: Tensor
     share: Share | None = None  # of a minibatch that several processes take together
     by_sample: ClassVar[bool] = True  # what it draws has the samples as its first axis
+    entry: int = -1  # which of a recipe's noises it is, if any
+    place: str = ""  # what its key is made of; where it is empty, the layer's number among those without one
+
+    def hold(self, name: str) -> None:
+        """Keep a number of the layer's, such as its rate, in a buffer from now on, so that lanes may differ in it."""
+        number = torch.tensor(float(getattr(self, name)), dtype=torch.float64)
+        delattr(self, name)
+        self.register_buffer(name, number)
 
     def hold_key(self) -> None:
         """Make the buffer; after the constructor of `nn.Module`."""
@@ -94,21 +102,26 @@ class KeyedDropout(Keyed):
 
     def __init__(self, p: float, spatial: bool = False) -> None:
         super().__init__()
-        self.p = p
+        self.p: float | Tensor = p
         self.spatial = spatial
         self.hold_key()
 
     def forward(self, x: Tensor) -> Tensor:
         """The input with entries dropped and the rest scaled, in training; the input itself otherwise."""
-        if not self.training or self.p == 0.0:
+        p = as_like(self.p, x)
+        if not self.training or (not isinstance(p, Tensor) and p == 0):
             return x
-        uniform = self.uniform(x, self.spatial)
-        kept: Tensor = (uniform >= self.p).to(x.dtype)
-        return x * kept / (1 - self.p) if self.p < 1 else x * kept
+        kept: Tensor = (self.uniform(x, self.spatial) >= p).to(x.dtype)
+        return x * kept / (1 - p) if isinstance(p, Tensor) or p < 1 else x * kept
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
-        return f"p={self.p}" + (", spatial" if self.spatial else "")
+        return f"p={float(self.p):g}" + (", spatial" if self.spatial else "")
+
+
+def as_like(number: float | Tensor, x: Tensor) -> float | Tensor:
+    """A layer's number as it meets x: of the same type where it is a tensor, which lanes may differ in."""
+    return number.to(x.dtype) if isinstance(number, Tensor) else number
 
 
 def with_keyed_noise(model: nn.Module) -> nn.Module:
@@ -128,12 +141,32 @@ def noise_layers(model: nn.Module) -> list[str]:
     return [f"{name}.{KEY}" if name else KEY for name, m in model.named_modules() if isinstance(m, Keyed)]
 
 
+def has_statistics(model: nn.Module) -> bool:
+    """Whether a layer keeps numbers of what it sees, as batch normalisation does; those of noise are settings."""
+    layers = (layer for layer in model.modules() if not isinstance(layer, Keyed))
+    return any(b.is_floating_point() for layer in layers for b in layer.buffers(recurse=False))
+
+
+def noise_places(model: nn.Module) -> dict[str, int | str]:
+    """What the key of each layer of noise is made of, by the name of the buffer that holds the key.
+
+    A layer that was put into a model is known by where it stands, so that it leaves the draws of the others as they
+    are; the model's own are numbered.
+    """
+    found: dict[str, int | str] = {}
+    for name in noise_layers(model):
+        layer = model.get_submodule(name.rpartition(".")[0])
+        assert isinstance(layer, Keyed)
+        found[name] = layer.place or sum(isinstance(place, int) for place in found.values())
+    return found
+
+
 def gradient_noise(seed: int, step: int, place: int, like: Tensor) -> Tensor:
     """Normal numbers for the gradient of one parameter, the ``place``-th of the model, at one step."""
     drawn = torch.Generator().manual_seed(key(seed, "gradient noise", step, place))
     return torch.randn(like.shape, generator=drawn, dtype=torch.float64).to(like.device, like.dtype)
 
 
-def noise_key(seed: int, step: int, layer: int, piece: int = 0) -> int:
+def noise_key(seed: int, step: int, layer: int | str, piece: int = 0) -> int:
     """The key of one layer at one step; a minibatch that is taken in pieces has one a piece."""
     return key(seed, "noise", step, layer, *([piece] if piece else []))

@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
+KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
 
 @dataclass(frozen=True)
 class Share:
@@ -63,7 +65,8 @@ class SharedBatchNorm(nn.Module):
     def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:  # pyright: ignore[reportPrivateUsage]
         super().__init__()
         self.eps, self.momentum = layer.eps, layer.momentum
-        self.weight, self.bias = layer.weight, layer.bias
+        self.weight: Tensor | None = layer.weight
+        self.bias: Tensor | None = layer.bias
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(layer, name))
         self.share: Share | None = None
@@ -82,7 +85,7 @@ class SharedBatchNorm(nn.Module):
         if self.training:
             self._keep(mean.detach(), variance.detach() * (count / max(1, count - 1)))
         y = centred * torch.rsqrt(variance + self.eps).view(shape)
-        return y if self.weight is None else y * self.weight.view(shape) + self.bias.view(shape)
+        return y if self.weight is None or self.bias is None else y * self.weight.view(shape) + self.bias.view(shape)
 
     def _over_all(self, x: Tensor) -> Tensor:
         return x if self.share is None else _Summed.apply(x)
@@ -99,7 +102,7 @@ class SharedBatchNorm(nn.Module):
 def with_shared_batchnorm(model: nn.Module) -> nn.Module:
     """The model with each layer of batch normalisation replaced, in place, by one that sees the whole minibatch."""
     for name, child in model.named_children():
-        if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+        if isinstance(child, KINDS) and type(child) in KINDS:  # a user's subclass may do something else
             setattr(model, name, SharedBatchNorm(child))
         else:
             with_shared_batchnorm(child)

@@ -13,10 +13,11 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from ravine.engines import eager
 from ravine.errors import UserError, unknown
-from ravine.optim import checkpoint, companions, curvature, groups, implementation, noise
+from ravine.optim import captured, checkpoint, companions, curvature, groups, implementation, noise
+from ravine.optim.captured import Captured
 from ravine.optim.closure import Measured, evaluate, looking
-from ravine.optim.extras import Extras
-from ravine.optim.finite import NONFINITE, Policy, finite
+from ravine.optim.extras import Capturable
+from ravine.optim.finite import Policy, finite
 from ravine.optim.groups import Group
 from ravine.optim.hooks import hooked
 from ravine.optim.implementation import engine_of
@@ -47,14 +48,15 @@ class RuleOptimizer(Optimizer, ABC):
     def __init__(self, params: ParamsT, defaults: Mapping[str, Any], extras: Mapping[str, Any]) -> None:
         owner = type(self).__name__
         for name in extras:
-            if name not in Extras.__annotations__:
-                raise unknown(f"option of {owner}", name, {*defaults, *Extras.__annotations__})
+            if name not in Capturable.__annotations__:
+                raise unknown(f"option of {owner}", name, {*defaults, *Capturable.__annotations__})
         self._stepper = Stepper(engine_of(owner, defaults, extras))
-        self.nonfinite: Policy = _one_of("nonfinite", extras.get("nonfinite", "raise"), NONFINITE)
+        self.nonfinite: Policy = implementation.policy_of(owner, defaults, extras)
         self.noise_seed: int = extras.get("noise_seed", 0)
         self._rules = Rules()
         self._plan: Plan | None = None
-        ours = {name: value for name, value in extras.items() if name in groups.OURS}
+        ours = {name: value for name, value in extras.items() if name in (*groups.OURS, "capturable")}
+        self._captured: Captured | None = None
         super().__init__(params, {**defaults, **ours})
         companions.tell(owner, self.rules(), self.param_groups)
 
@@ -85,7 +87,7 @@ class RuleOptimizer(Optimizer, ABC):
         groups.check_tensors(owner, group, len(self.param_groups), taken)
         groups.check_options(owner, group, self.defaults)
         implementation.check(owner, group, self.defaults)
-        self.rule_of(group)
+        captured.check(owner, group, self.rule_of(group), self.depends_on_step(group))
         ADD(self, group)
 
     @hooked
@@ -96,6 +98,9 @@ class RuleOptimizer(Optimizer, ABC):
             NonFiniteGradient: with the policy "raise"; nothing is changed.
             UserError: if a group's option was set out of bounds, or a look-ahead rule got no closure.
         """
+        if self.defaults.get("capturable"):
+            self._captured = self._captured or Captured(self.nonfinite)
+            return self._captured.step(self, closure)
         loss, measured = self._evaluate(closure)
         if self._plan is None or not self._plan.again(
             self.param_groups, self.state, self._made, self.nonfinite != "ignore"
@@ -174,7 +179,7 @@ class RuleOptimizer(Optimizer, ABC):
         if any(g.is_cuda for g in gradients) and torch.cuda.is_current_stream_capturing():
             raise UserError(
                 f"{type(self).__name__}.step() keeps its time on the host, which a CUDA graph cannot capture: "
-                "capture forward and backward only and call step() after each replay"
+                "give capturable=True, or capture forward and backward only and call step() after each replay"
             )
         return gradients
 
@@ -238,12 +243,6 @@ class RuleOptimizer(Optimizer, ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         own = {name: value for name, value in state.items() if name != "engine"}
         super().__setstate__(own)
-        self._rules, self._plan = Rules(), None
+        self._rules, self._plan, self._captured = Rules(), None, None
         if "engine" in state:
             self._stepper = Stepper(state["engine"])
-
-
-def _one_of(option: str, given: Any, allowed: tuple[Any, ...]) -> Any:
-    if given not in allowed:
-        raise unknown(option, str(given), allowed)
-    return given

@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 from ravine.errors import unknown
 from ravine.optim import groups
 from ravine.optim.base import RuleOptimizer
-from ravine.optim.extras import Extras
+from ravine.optim.extras import Capturable
 from ravine.optim.groups import Group
 from ravine.rules.rule import Rule, catalogue, chain, filled, resolve, values
 
@@ -28,11 +28,11 @@ class FromRule(RuleOptimizer):
     def __init__(self, params: ParamsT, rule: Rule, **options: Any) -> None:
         own = values(rule)
         self.template = rule
-        known = {*own, *COMMON, *Extras.__annotations__} | ({"betas"} if own.keys() >= {*BETAS} else set())
+        known = {*own, *COMMON, *Capturable.__annotations__} | ({"betas"} if own.keys() >= {*BETAS} else set())
         for name in options:
             if name not in known:
                 raise unknown(f"option of {type(self).__name__}", name, known)
-        extras = {name: value for name, value in options.items() if name in Extras.__annotations__}
+        extras = {name: value for name, value in options.items() if name in Capturable.__annotations__}
         given = {name: value for name, value in options.items() if name not in extras}
         super().__init__(params, self._paired({**self._paired({**COMMON, **own}), **given}), extras)
 
@@ -87,7 +87,7 @@ def _signature(kind: type[Rule]) -> inspect.Signature:
     options = {**COMMON, **values(kind())}
     first = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     own = [inspect.Parameter(name, keyword, default=default) for name, default in options.items()]
-    extras = [inspect.Parameter(name, keyword, default=None) for name in Extras.__annotations__]
+    extras = [inspect.Parameter(name, keyword, default=None) for name in Capturable.__annotations__]
     return inspect.Signature([first, *own, *extras])
 
 

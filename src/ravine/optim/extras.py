@@ -37,3 +37,9 @@ class Extras(TypedDict, total=False):
     engine: Engine
     noise_seed: int  # keys the gradient noise; 0 if not given
     nonfinite: Policy  # a gradient with NaN or Inf: raise (nothing changes), skip the step, zero the entry, ignore
+
+
+class Capturable(Extras, total=False):
+    """The same for the classes whose namesakes in torch.optim have no ``capturable``."""
+
+    capturable: bool  # a CUDA graph can capture the step: nothing is kept or decided on the host

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ravine.errors import UserError, unknown
+from ravine.optim.captured import POLICIES
+from ravine.optim.finite import NONFINITE, Policy
 from ravine.optim.groups import Group
 from ravine.optim.stepper import ENGINES, Engine
 
@@ -25,19 +27,37 @@ def engine_of(owner: str, defaults: Mapping[str, Any], extras: Mapping[str, Any]
         raise UserError(f"{owner}(fused=True, engine={given!r}): both choose how to step: give one of them")
     if fused and defaults.get("differentiable"):
         raise UserError(f"{owner}: `fused` does not support `differentiable`: give one of them")
+    if _capturable(defaults, extras):
+        if fused or given not in (None, "auto", "eager"):
+            other = "fused=True" if fused else f"engine={given!r}"
+            raise UserError(f"{owner}(capturable=True, {other}): a capturable step is plain torch's: leave one out")
+        return "eager"
     if given is not None:
         return given
     return "kernel" if fused else "eager" if fused is False or foreach is False else "auto"
 
 
+def policy_of(owner: str, defaults: Mapping[str, Any], extras: Mapping[str, Any]) -> Policy:
+    """What becomes of a gradient that is not finite: "raise", or "ignore" where nobody may wait for the device."""
+    is_capturable = _capturable(defaults, extras)
+    given = extras.get("nonfinite", "ignore" if is_capturable else "raise")
+    if given not in NONFINITE:
+        raise unknown("nonfinite", str(given), NONFINITE)
+    if is_capturable and given not in POLICIES:
+        raise UserError(
+            f"{owner}(capturable=True, nonfinite={given!r}): the host would wait for the device at every step: choose "
+            '"skip", "zero" or "ignore"'
+        )
+    return given
+
+
+def _capturable(defaults: Mapping[str, Any], extras: Mapping[str, Any]) -> bool:
+    return bool(extras.get("capturable", defaults.get("capturable")))
+
+
 def check(owner: str, group: Group, defaults: Mapping[str, Any]) -> None:
     """Raise one sentence on a group that asks for another way to step than its optimizer has, or for none there is."""
-    if group.get("capturable"):
-        raise UserError(
-            f"{owner}(capturable=True): step() keeps its time on the host, which a CUDA graph cannot capture: leave it "
-            "out, capture forward and backward, and call step() after each replay"
-        )
-    for name in ("fused", "foreach"):
+    for name in ("fused", "foreach", "capturable"):
         if name in defaults and group.get(name) not in (None, defaults[name]):
             raise UserError(
                 f"{owner}: {name}={group[name]!r} in a group: one engine steps them all, give it to {owner}"

@@ -10,7 +10,7 @@ from torch.optim.optimizer import ParamsT
 
 from ravine.errors import UserError
 from ravine.optim.base import RuleOptimizer
-from ravine.optim.extras import Extras
+from ravine.optim.extras import Capturable, Extras
 from ravine.optim.groups import Group, form, number, without_dialect
 from ravine.rules.rule import Rule
 from ravine.types import State
@@ -34,7 +34,7 @@ class SGD(RuleOptimizer):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
-        **extras: Unpack[Extras],
+        **extras: Unpack[Capturable],
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
         defaults |= {"nesterov": nesterov, "maximize": maximize, "foreach": foreach}
@@ -70,7 +70,7 @@ class Adagrad(RuleOptimizer):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
-        **extras: Unpack[Extras],
+        **extras: Unpack[Capturable],
     ) -> None:
         defaults = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
         defaults |= {"initial_accumulator_value": initial_accumulator_value, "foreach": foreach, "maximize": maximize}

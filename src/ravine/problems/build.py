@@ -38,7 +38,7 @@ def build(
     else:
         centre, scale = _location(name, y[split.train])
         y = ((y - centre) / scale).float()
-    made = [Part(x, y[rows]) for x, rows in zip(parts, split.parts(), strict=True)]
+    made = [Part(x, y[rows], rows) for x, rows in zip(parts, split.parts(), strict=True)]
     return Problem(
         name=name,
         task=target.task,

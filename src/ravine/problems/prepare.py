@@ -10,14 +10,31 @@ from ravine.augment import Augment, make, to_spec
 from ravine.errors import UserError
 from ravine.problems.preprocess import WHITENINGS, preprocessed
 from ravine.problems.problem import Problem
+from ravine.problems.sampling import SAMPLINGS, SHUFFLED, check_samples
 
 
-def prepared(problem: Problem, preprocess: Sequence[str] | None, augment: Sequence[Mapping[str, Any]]) -> Problem:
-    """The problem with this preprocessing and this augmentation; the same one where it has both already.
+def prepared(
+    problem: Problem,
+    preprocess: Sequence[str] | None,
+    augment: Sequence[Mapping[str, Any]],
+    sampling: str = SHUFFLED,
+) -> Problem:
+    """The problem with this preprocessing, augmentation and sampling; the same one where it has them already.
 
-    Raises a `UserError` where a step does not fit the data.
+    Raises a `UserError` where one does not fit the data.
     """
-    done = preprocessed(problem, preprocess)
+    return _augmented(_sampled(preprocessed(problem, preprocess), sampling), problem, augment)
+
+
+def _sampled(problem: Problem, sampling: str) -> Problem:
+    if sampling in (SHUFFLED, problem.sampling):
+        return problem
+    check_samples(sampling, problem)
+    clause = f"sampling {sampling}: {SAMPLINGS[sampling]}"
+    return replace(problem, sampling=sampling, understood=(*problem.understood, clause))
+
+
+def _augmented(done: Problem, problem: Problem, augment: Sequence[Mapping[str, Any]]) -> Problem:
     has = problem.augment.steps if problem.augment is not None else ()
     wanted = augment or [to_spec(step) for step in has]
     if not wanted:

@@ -76,7 +76,7 @@ def _scaled(problem: Problem, now: Inputs, names: tuple[str, ...]) -> Problem:
 
     def turned(part: Part) -> Part:
         kind = torch.float64 if part.x.dim() == 2 else torch.float32
-        return Part((part.x.to(kind) * slope.to(kind) + start.to(kind)).float(), part.y)
+        return replace(part, x=(part.x.to(kind) * slope.to(kind) + start.to(kind)).float())
 
     inputs = replace(now, names=names, shift=shift, factor=factor)
     parts = {part: turned(getattr(problem, part)) for part in ("train", "valid", "test")}
@@ -107,7 +107,7 @@ def _whitened(problem: Problem, name: str) -> Problem:
     assert problem.inputs is not None
     inputs = replace(problem.inputs, mean=fitted.mean.float(), matrix=fitted.matrix.float())
     made = {part: getattr(problem, part) for part in ("train", "valid", "test")}
-    return replace(problem, inputs=inputs, **{n: Part(inputs.whitened(part.x), part.y) for n, part in made.items()})
+    return replace(problem, inputs=inputs, **{n: replace(part, x=inputs.whitened(part.x)) for n, part in made.items()})
 
 
 def _words(names: tuple[str, ...]) -> str:

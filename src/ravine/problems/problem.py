@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -12,19 +13,59 @@ from ravine.problems.inputs import Inputs
 from ravine.types import Loss, Task
 
 
+class Source(Protocol):
+    """Where inputs are read from that do not lie in memory."""
+
+    def read(self, ids: Tensor) -> Tensor:
+        """The inputs of these samples of the data, [n, ...], as a model takes them; safe in several threads."""
+        ...
+
+
 @dataclass(frozen=True)
 class Part:
     """Samples that belong together.
 
     ``x`` is float32 of shape [n, features] or [n, channels, height, width] (a user's own Dataset may give other
-    shapes and types); ``y`` is int64 of shape [n] for classes and float32 of shape [n, outputs] for numbers.
+    shapes and types); ``y`` is int64 of shape [n] for classes and float32 of shape [n, outputs] for numbers. The inputs
+    of a streamed part lie in ``source``: its ``x`` has their shape and type but no memory (torch's meta device), so
+    that nothing can take it for data; ask for samples with `take`.
     """
 
     x: Tensor
     y: Tensor
+    ids: Tensor | None = None  # the place of each sample in the user's data; None where it is the place here
+    source: Source | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the inputs are read when they are needed."""
+        return self.source is not None
+
+    def named(self, places: Tensor) -> Tensor:
+        """The places in the user's data of the samples at these places here."""
+        return places if self.ids is None else self.ids[places]
+
+    def take(self, places: Tensor) -> Part:
+        """These samples as a part of their own, in memory."""
+        ids = self.named(places)
+        x = self.x[places] if self.source is None else self.source.read(ids)
+        return Part(x, self.y[places], ids)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The inputs of a streamed part, read by their places."""
+
+    part: Part
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, places: Tensor, /) -> Tensor:
+        return self.part.take(places).x
 
 
 @dataclass(frozen=True)
@@ -47,6 +88,7 @@ class Problem:
     target_scale: float = 1.0
     inputs: Inputs | None = None  # what was done to the raw inputs; None where that is not known
     augment: Augment | None = None  # how the samples of a training step are changed
+    sampling: str = "shuffled"  # which of them a step sees: see `ravine.problems.sampling`
     understood: tuple[str, ...] = field(default=())  # one clause each: "1,797 images 8x8", "10 classes"
 
     @property
@@ -64,8 +106,8 @@ class Problem:
 
         Where a step of augmentation mixes labels they are shares [n, classes].
         """
-        x, y = self.train.x[ids], self.train.y[ids]
+        taken = self.train.take(ids)
         if self.augment is None:
-            return Part(x, y)
-        pool = Pool(self.train.x, self.train.y)
-        return Part(*self.augment.labelled(x, y, ids, seed, epoch, pool=pool, classes=len(self.classes)))
+            return taken
+        pool = Pool(_Read(self.train) if self.train.streamed else self.train.x, self.train.y)
+        return Part(*self.augment.labelled(taken.x, taken.y, ids, seed, epoch, pool=pool, classes=len(self.classes)))

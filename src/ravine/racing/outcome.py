@@ -74,9 +74,11 @@ def _recipe(race: Race, row: Standing) -> Recipe:
         split_seed=race.spec.split_seed,
         preprocess=race.spec.preprocess,
         augment=race.spec.augment,
+        sampling=race.spec.sampling,
         rule=contender_to_spec(candidate.rule),
         schedule={name: dict(spec) for name, spec in candidate.schedules.items()},
         penalty=race.spec.penalty,
+        noise=race.spec.noise,
     )
 
 

@@ -35,7 +35,7 @@ class Race:
     """A race in progress. ``run`` advances it and yields moments; at any of them its fields tell what is known."""
 
     def __init__(self, spec: RaceSpec, problem: Problem, model: Model, folder: Path | None = None) -> None:
-        problem = prepared(problem, spec.preprocess, spec.augment)
+        problem = prepared(problem, spec.preprocess, spec.augment, spec.sampling)
         self.spec, self.problem, self.model, self.folder = spec, problem, model, folder
         self.about = {"id": "race", "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": ""}
         self.loss = loss_of(problem)

@@ -9,6 +9,7 @@ from typing import Any
 from ravine.errors import UserError
 from ravine.penalties import Prune
 from ravine.problems.problem import Problem
+from ravine.problems.sampling import check_sampling
 from ravine.racing.space import Space, make_space, shares
 from ravine.racing.spec import MOST, RaceSpec
 from ravine.randomness import key
@@ -37,6 +38,7 @@ class Setup:
     @classmethod
     def of(cls, spec: RaceSpec, problem: Problem) -> Setup:
         """Decide what the user left open; a `UserError` where what they chose does not fit the problem."""
+        check_sampling(spec.sampling)
         samples = len(problem.train)
         batch = spec.batch or batch_for(samples)
         if batch > samples:

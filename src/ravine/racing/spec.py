@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ravine.losses import loss_text
+from ravine.problems.sampling import SHUFFLED
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
 
@@ -27,6 +28,7 @@ class RaceSpec(BaseModel):
     rules: list[str] | None = None  # names of the catalogue; None: every contender
     combine: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # around every rule, from the inside
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # of every run, as a recipe has them
+    noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # in every run's model, likewise
     over: dict[str, tuple[float, float]] = Field(default_factory=dict[str, tuple[float, float]])
     schedules: list[dict[str, Any]] = Field(default_factory=lambda: [{"name": "cosine"}])
     budget: int | None = Field(default=64, ge=1, le=MOST)  # configurations
@@ -37,6 +39,7 @@ class RaceSpec(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # the same for every contender
+    sampling: str = SHUFFLED  # or cyclic, random, balanced: the same for every contender
     finalists: int = Field(default=3, ge=1)
     seeds: int = Field(default=5, ge=2)
     defaults: bool = True  # each finalist's rule at its defaults too, over the same seeds

@@ -70,6 +70,9 @@ def where(condition: Array, x: Array, y: Array) -> Array:
     """Give x where the condition holds, else y; the condition is of host numbers, or made by comparing arrays."""
     if isinstance(condition, bool):
         return x if condition else y
+    if isinstance(condition, torch.Tensor) and not isinstance(x, torch.Tensor):
+        kind = torch.float64 if not isinstance(y, torch.Tensor) else y.dtype
+        return torch.full_like(condition, x, dtype=kind).where(condition, y)
     return condition.where(x, y) if hasattr(condition, "host") else x.where(condition, y)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -39,6 +40,12 @@ class Clock:
     def starts(self) -> tuple[int, ...]:
         """The steps done before each epoch, and at the end: one number more than there are epochs."""
         return tuple(accumulate((max(1, self.samples // size) for size in self.sizes), initial=0))
+
+    def taken_before(self, epoch: int) -> int:
+        """The samples that the steps of all epochs before it took."""
+        return sum(
+            size * (end - begin) for size, (begin, end) in zip(self.sizes[:epoch], pairwise(self.starts), strict=False)
+        )
 
     def _size(self, epoch: int) -> int:
         if self.growth is None:
@@ -96,20 +103,24 @@ class Clock:
 
 
 class Batches:
-    """The minibatches of each seed, made from (seed, epoch) alone."""
+    """The minibatches of each seed, made from (seed, epoch) alone.
 
-    def __init__(self, clock: Clock) -> None:
+    ``visit`` gives the places that an epoch of a seed visits, [samples]; a shuffle of all where it is left out.
+    """
+
+    def __init__(self, clock: Clock, visit: Callable[[int, int], Tensor] | None = None) -> None:
         self.clock = clock
+        self.visit = visit or (lambda seed, epoch: order(seed, epoch, clock.samples))
         self.orders: dict[tuple[int, int], Tensor] = {}
 
     def at(self, seeds: list[int], step: int) -> Tensor:
         """Which samples each seed sees at that step (0 is the first): int64 [seeds, batch]."""
         epoch, place = self.clock.place(step)
         size = self.clock.sizes[epoch]
-        self.orders = {at: o for at, o in self.orders.items() if at[1] == epoch}
+        self.orders = {at: o for at, o in self.orders.items() if at[1] >= epoch - 1}  # a step may be read ahead
         rows: list[Tensor] = []
         for seed in seeds:
             if (seed, epoch) not in self.orders:
-                self.orders[seed, epoch] = order(seed, epoch, self.clock.samples)
+                self.orders[seed, epoch] = self.visit(seed, epoch)
             rows.append(self.orders[seed, epoch][place * size : (place + 1) * size])
         return torch.stack(rows)

@@ -13,6 +13,7 @@ from ravine.training.clock import Clock
 from ravine.training.layered import Runner
 from ravine.training.loop import Measured, advance
 from ravine.training.run import Run
+from ravine.training.samples import SampleLog
 from ravine.training.team import Team
 from ravine.types import Loss
 
@@ -27,7 +28,9 @@ def runs_together(run: Run) -> bool:
 class Cohort:
     """Takes the states of its runs, and gives them back when it is done or asked."""
 
-    def __init__(self, model: Model, loss: Loss, problem: Problem, clock: Clock, runs: Sequence[Run], team: Team) -> None:
+    def __init__(
+        self, model: Model, loss: Loss, problem: Problem, clock: Clock, runs: Sequence[Run], team: Team
+    ) -> None:
         self.problem, self.clock, self.runs = problem, clock, list(runs)
         self.lane_steps = 0
         lanes = [self._lane(model, run) for run in runs]
@@ -50,14 +53,16 @@ class Cohort:
         for run in self.runs:
             run.lane = None
 
-    def advance(self, to_tick: int, keep_best: bool, draws: bool, keep: frozenset[int]) -> Iterator[int]:
+    def advance(
+        self, to_tick: int, keep_best: bool, draws: bool, keep: frozenset[int], log: SampleLog | None = None
+    ) -> Iterator[int]:
         """Go on tick by tick, yielding the open runs, until it is there or too few are left.
 
         ``draws`` says that the model may draw random numbers by itself, from torch's own generator; ``keep`` are the
-        ticks at which every run keeps its weights.
+        ticks at which every run keeps its weights; ``log`` keeps what each step saw.
         """
         begin = self.runs[0].tick
-        for measured in advance(self.lanes, self.problem, self.clock, to_tick, draws):
+        for measured in advance(self.lanes, self.problem, self.clock, to_tick, draws, log):
             if measured.tick <= begin:
                 continue  # it was measured before the cohort was made anew
             steps = self.clock.step_at(measured.tick) - self.clock.step_at(max(0, measured.tick - 1))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 import torch.distributed as dist
@@ -26,7 +27,7 @@ from ravine.problems.problem import Part
 from ravine.rules.rule import Rule, filled, needs_of, reads_elsewhere, scalars_of, slots_of, values, with_values
 from ravine.types import Loss
 
-# Buffers agree by themselves, batch normalisation's being computed from the whole minibatch; torch 2.13 renamed the word
+# Buffers agree by themselves, batch normalisation's being computed from whole minibatches; torch 2.13 renamed the word
 _words = inspect.signature(DistributedDataParallel).parameters
 LOCAL: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in _words else "broadcast_buffers": False}
 Parallel: TypeAlias = Literal["ddp", "fsdp"]
@@ -92,7 +93,9 @@ class Distributed:
         self.layers = [m for m in self.module.modules() if isinstance(m, Keyed | SharedBatchNorm)]
         named = dict(self.module.named_parameters())
         self.parameters = {name: named[name] for name in model.shapes}
-        self.optimizer = Timed(self.parameters.items(), self.rule, nonfinite="ignore", noise_seed=lane.seed)
+        with warnings.catch_warnings():  # that a rule of matrices has a companion is known of a recipe
+            warnings.simplefilter("ignore", RuntimeWarning)
+            self.optimizer = Timed(self.parameters.items(), self.rule, nonfinite="ignore", noise_seed=lane.seed)
         if lane.slots:
             self._take_over(lane)
 
@@ -154,7 +157,7 @@ class Distributed:
 
     def _set_noise(self, piece: int, share: Share) -> None:
         buffers = dict(self.module.named_buffers())
-        for layer, name in enumerate(self.model.noise):
+        for name, layer in self.model.noise.items():
             buffers[name].fill_(noise_key(self.seeds[0], self.step_count, layer, piece))
         for each in self.layers:
             each.share = share
@@ -272,7 +275,8 @@ def has_idle(whole: Whole, x: Tensor, y: Tensor) -> bool:
     copy = deepcopy(whole)
     trained = [p for p in copy.parameters() if p.requires_grad]
     with torch.enable_grad():
-        return any(g is None for g in torch.autograd.grad(copy(x, y), trained, allow_unused=True))
+        found = torch.autograd.grad(copy(x, y), trained, allow_unused=True)
+    return any(g is None for g in cast(Sequence[Tensor | None], found))
 
 
 def gathered(x: Tensor) -> Tensor:

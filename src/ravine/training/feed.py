@@ -1,30 +1,68 @@
-"""What each step of a run sees: the minibatch of every seed, augmented where the problem says so."""
+"""What each step of a run sees: the minibatch of every seed, read ahead and augmented where the problem says so."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ravine.problems.problem import Part, Problem
+from ravine.problems.sampling import visits
+from ravine.training.ahead import Ahead
 from ravine.training.clock import Batches, Clock
+from ravine.training.samples import SampleLog
 
 
 class Feed:
-    """The minibatches of a problem's training part, as a function of (seed, step) alone."""
+    """The minibatches of a problem's training part, as a function of (seed, step) alone.
 
-    def __init__(self, problem: Problem, clock: Clock) -> None:
-        self.problem, self.clock = problem, clock
-        self.batches = Batches(clock)
+    ``log`` keeps the ids that each step saw. `close` it when no step is to come.
+    """
+
+    def __init__(self, problem: Problem, clock: Clock, log: SampleLog | None = None) -> None:
+        self.problem, self.clock, self.log = problem, clock, log
+        self.batches = Batches(clock, self._visits)
+        self._seeds: list[int] = []
+        self._ahead: Ahead | None = None
 
     def at(self, seeds: list[int], step: int) -> tuple[Part, Tensor]:
         """Samples, and which of them each seed sees at that step: int64 [seeds, batch].
 
-        Without augmentation they are the training part and places in it; with it, the changed minibatches alone.
+        Where they are in memory and not augmented, they are the training part and places in it; else the minibatches
+        alone.
         """
-        index = self.batches.at(seeds, step)
-        if self.problem.augment is None:
-            return self.problem.train, index
+        train, index = self.problem.train, self.batches.at(seeds, step)
+        if self.log is not None:
+            self.log.record(step, train.named(index.flatten()))
+        if not train.streamed and self.problem.augment is None:
+            return train, index
+        part = self._reader(seeds).at(step) if train.streamed else self._made(seeds, step, index)
+        return part, torch.arange(index.numel()).view(index.shape)
+
+    def close(self) -> None:
+        """End the threads that read ahead."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+    def _visits(self, seed: int, epoch: int) -> Tensor:
+        return visits(self.problem.sampling, seed, epoch, self.clock.taken_before(epoch), self.problem.train.y)
+
+    def _reader(self, seeds: list[int]) -> Ahead:
+        """What reads the minibatches of these seeds; steps are asked for one after another."""
+        if self._ahead is None or seeds != self._seeds:
+            self.close()
+            self._seeds = list(seeds)
+            self._ahead = Ahead(self._plan, self.clock.steps)
+        return self._ahead
+
+    def _plan(self, step: int) -> Callable[[], Part]:
+        return partial(self._made, self._seeds, step, self.batches.at(self._seeds, step))
+
+    def _made(self, seeds: list[int], step: int, index: Tensor) -> Part:
+        """The changed minibatches of the seeds, one after another."""
         epoch, _ = self.clock.place(step)
         made = [self.problem.augmented(ids, seed, epoch) for seed, ids in zip(seeds, index, strict=True)]
-        part = made[0] if len(made) == 1 else Part(torch.cat([p.x for p in made]), torch.cat([p.y for p in made]))
-        return part, torch.arange(index.numel()).view(index.shape)
+        return made[0] if len(made) == 1 else Part(torch.cat([p.x for p in made]), torch.cat([p.y for p in made]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from ravine.engines.lanes import Lanes
 from ravine.engines.noise import noise_key
 from ravine.engines.terms import held_of, total
 from ravine.problems.problem import Part, Problem
-from ravine.recipe import check_augmentable
+from ravine.recipe import check_augmentable, check_sampled
 from ravine.rules.rule import Declared, name_of, values, with_values
 from ravine.solvers.kfac import KFAC
 from ravine.solvers.method import Method
@@ -21,7 +21,10 @@ from ravine.solvers.objective import check_dense
 from ravine.training.whole import Whole
 from ravine.types import Loss
 
-Runner: TypeAlias = "Lanes | Whole | Layered"  # what a track drives
+if TYPE_CHECKING:
+    from ravine.training.distributed import Distributed
+
+Runner: TypeAlias = "Lanes | Whole | Layered | Distributed"  # what a track drives
 
 
 def alone(model: Model, loss: Loss, lane: Lane) -> Whole | Layered:
@@ -33,6 +36,7 @@ def check_contender(rule: Declared, model: Model, problem: Problem) -> None:
     """Raise a `UserError` where a method cannot work on this model, or on samples that change."""
     if problem.augment is not None:
         check_augmentable(rule)
+    check_sampled(problem.sampling, rule)
     if isinstance(rule, Method) and rule.dense:
         check_dense(name_of(rule), model.size)
     if isinstance(rule, Equation):
@@ -64,7 +68,7 @@ class Layered:
         self.asked += index.shape[-1] / len(part)
         self.module.train()
         buffers = dict(self.module.named_buffers())
-        for layer, name in enumerate(self.model.noise):
+        for name, layer in self.model.noise.items():
             buffers[name].copy_(torch.tensor(noise_key(self.seeds[0], self.step_count, layer)))
         schedule = self.lane.schedules.get("lr")
         self.optimizer.param_groups[0]["lr"] = self.rate * (1.0 if schedule is None else schedule(time))

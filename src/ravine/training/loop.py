@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from ravine.randomness import key
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
 from ravine.training.layered import Runner
+from ravine.training.samples import SampleLog
 from ravine.types import Loss
 
 
@@ -29,25 +30,27 @@ class Measured:
     metric: Tensor
 
 
-def advance(lanes: Runner, problem: Problem, clock: Clock, to_tick: int, draws: bool = True) -> Iterator[Measured]:
+def advance(
+    lanes: Runner, problem: Problem, clock: Clock, to_tick: int, draws: bool = True, log: SampleLog | None = None
+) -> Iterator[Measured]:
     """Train the lanes from where they are to that tick, measuring at every tick on the way.
 
     ``draws`` says that the model may draw random numbers from torch's generator, which is then set by (seed, step)
-    and put back at each tick; lanes that advance in several threads must not.
+    and put back at each tick; lanes that advance in several threads must not. ``log`` keeps what each step saw.
     """
-    feed = Feed(problem, clock)
     tick = next(tick for tick in range(clock.ticks + 1) if clock.step_at(tick) >= lanes.step_count)
     if tick == 0:
         yield measure(lanes, problem, 0, None)
-    while tick < to_tick:
-        tick += 1
-        total = torch.zeros(len(lanes), dtype=torch.float64)
-        begin, end = lanes.step_count, clock.step_at(tick)
-        with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
-            for step in range(begin, end):
-                part, index = feed.at(lanes.seeds, step)
-                total += lanes.step(part, index, clock.time(step), clock.pieces)
-        yield measure(lanes, problem, tick, total / (end - begin))
+    with closing(Feed(problem, clock, log)) as feed:
+        while tick < to_tick:
+            tick += 1
+            total = torch.zeros(len(lanes), dtype=torch.float64)
+            begin, end = lanes.step_count, clock.step_at(tick)
+            with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
+                for step in range(begin, end):
+                    part, index = feed.at(lanes.seeds, step)
+                    total += lanes.step(part, index, clock.time(step), clock.pieces)
+            yield measure(lanes, problem, tick, total / (end - begin))
 
 
 @contextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self, TypeVar
@@ -20,16 +19,10 @@ from ravine.recipe import Recipe
 from ravine.rules.rule import Rule, chain, name_of, needs_of
 from ravine.training.clock import Clock
 from ravine.training.distributed import Distributed, Parallel
-from ravine.training.team import Alone, Team
 from ravine.types import Loss
 
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=10)  # how long a process waits for the others
-COMMAND = "torchrun --nproc-per-node 2 -m ravine train recipe.toml --parallel"
-
-
-class Lost(UserError):
-    """The run ended because another process did."""
 
 
 class Told(SystemExit):
@@ -130,56 +123,5 @@ class Processes:
             raise UserError("a penalty that changes weights after a step needs them whole: use --parallel ddp")
 
 
-@contextmanager
-def team_of(parallel: str | None) -> Generator[Team]:
-    """The team that torchrun has started, met for as long as this lasts; else the one process.
-
-    Raises:
-        UserError: if the others cannot be met, or one of them is lost.
-    """
-    kind = wanted(parallel)
-    if kind is None:
-        yield Alone()
-        return
-    team: Processes | None = None
-    try:
-        team = Processes.join(kind)
-        yield team
-    except RuntimeError as error:  # what torch raises for a connection that is gone
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
-            raise
-        raise Lost(f"another process of this run is lost ({_short(error)}); go on with --resume") from error
-    finally:
-        if team is not None:
-            team.leave()
-
-
-def wanted(parallel: str | None) -> Parallel | None:
-    """How a run is shared, by the option and torchrun's environment; None for one process that trains alone."""
-    if parallel not in (None, "ddp", "fsdp"):
-        raise UserError(f"--parallel {parallel}: choose ddp (weights whole in every process) or fsdp (sharded)")
-    if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
-        if parallel is not None:
-            raise UserError(f"--parallel {parallel} shares a run among processes, so torchrun starts it: {COMMAND} ...")
-        return None
-    return parallel or ("ddp" if int(os.environ["WORLD_SIZE"]) > 1 else None)
-
-
-def is_shared() -> bool:
-    """Whether torchrun has started this process beside others."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def restarts() -> tuple[int, int]:
-    """How often torchrun has started these processes anew after one was lost, and how often it may."""
-    found = [int(os.environ.get(f"TORCHELASTIC_{word}", "0")) for word in ("RESTART_COUNT", "MAX_RESTARTS")]
-    return found[0], found[1]
-
-
 def _text(encoded: Tensor) -> str:
     return bytes(encoded.tolist()).decode()
-
-
-def _short(error: RuntimeError) -> str:
-    """The last words of torch's sentence, after the places in its code."""
-    return str(error).splitlines()[0].rpartition("] ")[2].rstrip(".")

@@ -12,6 +12,7 @@ from ravine.training.clock import Clock
 from ravine.training.cohort import Cohort, runs_together
 from ravine.training.crew import crew
 from ravine.training.run import Run
+from ravine.training.samples import SampleLog
 from ravine.training.team import Alone, Team
 from ravine.types import Loss
 
@@ -32,12 +33,14 @@ class Track:
         size: int = 1,
         draws: bool = True,
         keep: frozenset[int] = frozenset(),
+        log: SampleLog | None = None,
         team: Team | None = None,
     ) -> None:
         self.models, self.loss, self.problem, self.clock, self.size = models, loss, problem, clock, size
         self.draws = draws
         self.keep = keep  # ticks at which every run keeps its weights
         self.team = team or Alone()
+        self.log = log  # of what each step of the one run sees
         self._ended = 0  # lane-steps of cohorts that are done
         self._cohorts: list[Cohort | None] = [None] * len(models)
 
@@ -58,7 +61,7 @@ class Track:
                 for place in (place for place in range(len(self.models)) if self._cohorts[place] is None):
                     cohort = self._next(runs, to_tick, place)
                     if cohort is not None:
-                        going[place] = cohort.advance(to_tick, keep_best, self.draws, self.keep)
+                        going[place] = cohort.advance(to_tick, keep_best, self.draws, self.keep, self.log)
                         self._cohorts[place] = cohort
                 busy = [place for place, cohort in enumerate(self._cohorts) if cohort is not None]
                 if not busy:

@@ -18,6 +18,7 @@ from ravine.errors import UserError
 from ravine.initial import Initialised
 from ravine.losses import loss_of
 from ravine.models import model_factory
+from ravine.noise import Noised, noise_from_spec
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
@@ -27,9 +28,10 @@ from ravine.problems.problem import Part, Problem
 from ravine.randomness import order
 from ravine.recipe import Recipe
 from ravine.results import Point, RunResult
-from ravine.rules.rule import values
+from ravine.rules.rule import name_of, values
 from ravine.schedules import Waiting
-from ravine.training import checkpoint
+from ravine.solvers.method import Method
+from ravine.training import checkpoint, samples
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.loop import evaluate_model
@@ -53,15 +55,18 @@ class Design(Protocol):
     def norm_place(self) -> str: ...  # noqa: D102
     @property
     def init(self) -> str | dict[str, Any] | None: ...  # noqa: D102
+    @property
+    def noise(self) -> list[dict[str, Any]]: ...  # noqa: D102
 
 
 def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
-    """The factory of a recipe's model, with its norm and initialiser; the same seed makes the same weights anywhere."""
+    """The factory of a recipe's model, with its norm, initialiser and noise; a seed makes the same weights anywhere."""
     factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
-    if design.init is None:
-        return factory
-    sight = order(0, 0, len(problem.train))[:LOOKED_AT]
-    return Initialised(factory, design.init, problem.train.x[sight])
+    if design.init is not None:
+        sight = order(0, 0, len(problem.train))[:LOOKED_AT]
+        factory = Initialised(factory, design.init, problem.train.x[sight])
+    noises = [noise_from_spec(spec) for spec in design.noise]
+    return Noised(factory, noises) if noises else factory
 
 
 def model_of(
@@ -95,8 +100,16 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, team: Team | None = None) -> None:
-        problem = prepared(problem, recipe.preprocess, recipe.augment)
+    def __init__(
+        self,
+        recipe: Recipe,
+        problem: Problem,
+        folder: Path | None = None,
+        log_samples: bool = False,
+        team: Team | None = None,
+    ) -> None:
+        problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
+        self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.team = team or Alone()
         self.loss = loss_of(problem)
@@ -106,6 +119,10 @@ class Training:
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
         self.team.check(recipe, self.clock, self.model.terms is not None and self.model.terms.finishes)
+        if log_samples and isinstance(recipe.make_rule(), Method):
+            raise UserError(
+                f"--log-samples: {name_of(recipe.make_rule())} sees all training samples at every step: leave it out"
+            )
         self.plateau, self.waiting = recipe.make_plateau(), Waiting()
         self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
@@ -120,7 +137,8 @@ class Training:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
-        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends, team=self.team)
+        log = self._log() if self.team.rank == 0 else None
+        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends, log=log, team=self.team)
         try:
             with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
@@ -137,6 +155,19 @@ class Training:
                 self.interrupted = not self.finished
         except KeyboardInterrupt:
             self.interrupted = True
+        finally:
+            if log is not None:
+                log.close()
+
+    def _log(self) -> samples.SampleLog | None:
+        """The log of samples where one is wanted: begun, or cut to where the run stands."""
+        if not self.log_samples or self.folder is None:
+            return None
+        path = self.folder / samples.FILE
+        if self.state.lane is not None and self.state.lane.step:
+            return samples.SampleLog.go_on(path, self.state.lane.step)
+        facts = {"problem": self.problem.name, "samples": len(self.problem.train), "seed": self.recipe.seed}
+        return samples.SampleLog.begin(path, facts)
 
     def _wait(self, track: Track) -> None:
         """Let the plateau see the point just measured; the one before the first step does not count."""
@@ -161,6 +192,8 @@ class Training:
         facts: dict[str, Any] = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
         facts |= {"waiting": asdict(self.waiting), "reductions": self.reductions}
         with track.lent():  # which all processes take part in
+            if track.log is not None:
+                track.log.flush()
             if self.team.rank == 0:
                 checkpoint.save(self.folder, facts, [self.state])
         self._saved = time.monotonic()
@@ -169,6 +202,7 @@ class Training:
     def restore(self, folder: Path) -> None:
         """Go on from a checkpoint of the same recipe."""
         facts, runs = checkpoint.load(folder)
+        self.log_samples |= (folder / samples.FILE).exists()  # a log goes on, or it would end with a hole
         if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
             raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ravine.engines.lane import Lane, Model
-from ravine.engines.noise import noise_key
+from ravine.engines.noise import has_statistics, noise_key
 from ravine.engines.terms import total, without_held
 from ravine.problems.problem import Part
 from ravine.randomness import key
@@ -44,7 +44,7 @@ class Whole:
         self.model, self.loss, self.method, self.seed = model, loss, lane.rule, lane.seed
         self.seeds, self.step_count = [lane.seed], lane.step
         self.buffers = {name: b.clone() for name, b in lane.buffers.items()}
-        for layer, name in enumerate(model.noise):
+        for name, layer in model.noise.items():
             self.buffers[name] = torch.tensor(noise_key(lane.seed, 0, layer))
         numbers = dict(lane.scalars)
         self.spent = numbers.pop(SPENT, 0.0)
@@ -54,8 +54,7 @@ class Whole:
         self._at: Point | None = None
         self._ahead: _Ahead | None = None
         self._objective: Objective | None = None
-        own = {n for n, b in model.module.named_buffers() if b.is_floating_point()}
-        self._has_statistics = bool(own - set(model.noise))
+        self._has_statistics = has_statistics(model.module)
 
     def __len__(self) -> int:
         return 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +13,14 @@ from ravine.errors import UserError, unknown
 from ravine.files import write_whole
 from ravine.initial import from_spec as initial_from_spec
 from ravine.losses import form_of, loss_text
-from ravine.penalties import Part, Projection, Prune, part_from_spec
+from ravine.noise import Noise, noise_from_spec
+from ravine.penalties import Part, Prune
 from ravine.problems.preprocess import check_names
-from ravine.rules.rule import AFTER, Combinator, Declared, Rule, chain, hypers, name_of, reads_elsewhere
+from ravine.problems.sampling import SHUFFLED, check_sampling
+from ravine.recipe.fit import check_augmentable, check_sampled, checked_penalties
+from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
-from ravine.solvers.method import Method
 from ravine.solvers.spec import contender_from_spec, follows_schedule
-from ravine.validation import validated
 
 FORMAT = 1
 BATCH = "batch"  # what a schedule may multiply beside the hyperparameters
@@ -35,7 +34,8 @@ class Recipe(BaseModel):
     size changes between epochs only. ``plateau`` holds the settings of a `ravine.schedules.Plateau`, which counts
     measurements of the validation loss, as ``patience`` does: one an epoch, or more where there are fewer than 18
     epochs. ``snapshots`` cuts the run into so many cosine cycles of the learning rate and keeps the weights at the end
-    of each. Each ``penalty`` is {"name": ..., settings ..., "on": a pattern of names}: see `ravine.penalties`.
+    of each. Each ``penalty`` is {"name": ..., settings ..., "on": a pattern of names}: see `ravine.penalties`. Each
+    ``noise`` is the same, "on" modules or one of the words "input", "hidden", "branches", "linear": see `ravine.noise`.
     ``preprocess`` names what is done to the inputs in place of standardising them, ``augment`` the steps that
     change each training sample anew in every epoch.
     """
@@ -57,6 +57,7 @@ class Recipe(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    sampling: str = SHUFFLED  # or cyclic, random, balanced: which samples a step sees
     patience: int = Field(default=0, ge=0)  # measurements without a better validation loss before stopping; 0: never
     accumulate: int = Field(default=1, ge=1)  # parts in which a minibatch goes through the model; the step is the same
     snapshots: int = Field(default=0, ge=0)  # 0: none
@@ -64,6 +65,7 @@ class Recipe(BaseModel):
     rule: dict[str, Any] = Field(default_factory=lambda: {"name": "adam"})
     schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
 
     def make_rule(self) -> Declared:
         """The checked rule, or the method on the whole training part."""
@@ -98,6 +100,10 @@ class Recipe(BaseModel):
         """The checked penalties and projections, in their order."""
         return checked_penalties(self.penalty, [self.make_rule()], self.epochs)
 
+    def make_noises(self) -> list[Noise]:
+        """The checked noises, in their order."""
+        return [noise_from_spec(spec) for spec in self.noise]
+
     @property
     def complete_from(self) -> float:
         """The epoch from which the weights are what was asked for: pruned, if they are to be."""
@@ -117,11 +123,14 @@ class Recipe(BaseModel):
         if self.augment:
             make(self.augment)
             check_augmentable(rule)
+        check_sampling(self.sampling)
+        check_sampled(self.sampling, rule)
         if self.preprocess is not None:
             check_names(self.preprocess)
         self.make_schedules()
         self.make_growth()
         self.make_penalties()
+        self.make_noises()
         if self.make_plateau() is not None and "lr" not in hypers(self.make_rule()):
             raise UserError(f"plateau: {name_of(self.make_rule())} has no learning rate to reduce; leave plateau out")
         if self.accumulate > self.batch:
@@ -149,63 +158,6 @@ class Recipe(BaseModel):
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
-def checked_penalties(specs: Sequence[Mapping[str, Any]], rules: Collection[Declared], epochs: float) -> list[Part]:
-    """The penalties of a recipe or race; a `UserError` where one does not go with a rule or would do nothing."""
-    parts = [part_from_spec(spec) for spec in specs]
-    for part in parts:
-        if isinstance(part, Prune) and part.start >= epochs:
-            raise UserError(
-                f"prune: start {part.start:g} is not before the end of {epochs:g} epochs: it would do nothing"
-            )
-        if isinstance(part, Projection):
-            for rule in rules:
-                _check_beside(part, rule)
-    return parts
-
-
-def _check_beside(part: Projection, rule: Declared) -> None:
-    if not isinstance(rule, Rule):
-        raise UserError(f"{part.name} follows the steps of a rule, and {name_of(rule)} is a method: leave one out")
-    if part.needs_rate and "lr" not in hypers(rule):
-        raise UserError(f"{part.name} needs a learning rate, and {name_of(rule)} has none: leave one out")
-    later = [type(c).__name__ for c in chain(rule) if isinstance(c, Combinator) and AFTER.get(c.changes, 0) > 1]
-    later = [name for name in later if name != "MaxNorm"] + [name_of(rule)] * reads_elsewhere(rule)
-    if later:
-        raise UserError(f"{part.name} changes the weights after a step, which {later[0]} would miss: leave one out")
-
-
-def check_augmentable(rule: Declared) -> None:
-    """Raise one sentence where a contender takes the whole training part at once, which no augmentation changes."""
-    if isinstance(rule, Method):
-        raise UserError(f"augment changes minibatches, and {name_of(rule)} takes the whole training part: leave it out")
-
-
 def cycles(epochs: int, snapshots: int) -> dict[str, Any]:
     """The schedule of so many equal cosine cycles, as plain values (Huang et al. 2017, arXiv:1704.00109)."""
     return {"name": "cosine-restarts", "first": epochs / snapshots, "growth": 1.0}
-
-
-def recipe_from(data: dict[str, Any], source: str) -> Recipe:
-    """A validated recipe of plain values; a `UserError` that names ``source`` and the first thing wrong."""
-    if data.get("ravine", FORMAT) != FORMAT:
-        raise UserError(f"{source}: recipe format {data['ravine']} is not known to this ravine, which reads {FORMAT}")
-    try:
-        recipe = validated(Recipe, data, "key", strict=True)
-        recipe.check()
-    except UserError as error:
-        raise UserError(f"{source}: {error}") from error
-    return recipe
-
-
-def load_recipe(path: str | Path) -> Recipe:
-    """Read and validate a recipe file whole."""
-    path = Path(path)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from error
-    return recipe_from(data, str(path))

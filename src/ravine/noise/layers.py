@@ -1,4 +1,4 @@
-"""Noise as layers: dropout in its forms, on connections, on inputs, on weights, on whole blocks; and what it is worth.
+"""Layers of noise: dropout in its forms, on connections, on inputs, on weights, on whole blocks.
 
 Every layer says which share it takes: ``drop=0.2`` and ``keep=0.8`` are the same. In lanes and recipes each draws by
 (seed, step, layer); in a loop of your own from torch's generator, or by `set_keys`.
@@ -6,17 +6,11 @@ Every layer says which share it takes: ``drop=0.2`` and ``keep=0.8`` are the sam
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.dropout import _DropoutNd as TorchDropout  # pyright: ignore[reportPrivateUsage]
 
-from ravine.engines.noise import Keyed, KeyedDropout, noise_key
+from ravine.engines.noise import Keyed, KeyedDropout, as_like
 from ravine.errors import UserError
-from ravine.randomness import key
 
 
 def dropped(drop: float | None, keep: float | None) -> float:
@@ -68,7 +62,8 @@ class StandardDropout(Keyed):
 
     def forward(self, x: Tensor) -> Tensor:
         """Entries dropped in training, all scaled at test."""
-        return x * (self.uniform(x) >= self.p).to(x.dtype) if self.training else x * (1 - self.p)
+        p = as_like(self.p, x)
+        return x * (self.uniform(x) >= p).to(x.dtype) if self.training else x * (1 - p)
 
 
 class DropConnect(nn.Linear, Keyed):
@@ -90,7 +85,8 @@ class DropConnect(nn.Linear, Keyed):
         """[..., inputs] to [..., outputs]."""
         if not self.training:
             return functional.linear(input, self.weight, self.bias)
-        kept = (self.uniform(self.weight) >= self.p).to(self.weight.dtype) / (1 - self.p)
+        p = as_like(self.p, self.weight)
+        kept = (self.uniform(self.weight) >= p).to(self.weight.dtype) / (1 - p)
         return functional.linear(input, self.weight * kept, self.bias)
 
 
@@ -106,8 +102,10 @@ class WeightNoise(nn.Linear, Keyed):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., inputs] to [..., outputs]."""
-        weight = self.weight + self.std * self.normal(self.weight) if self.training else self.weight
-        return functional.linear(input, weight, self.bias)
+        if not self.training:
+            return functional.linear(input, self.weight, self.bias)
+        noise = as_like(self.std, self.weight) * self.normal(self.weight)
+        return functional.linear(input, self.weight + noise, self.bias)
 
 
 class GaussianNoise(Keyed):
@@ -123,72 +121,36 @@ class GaussianNoise(Keyed):
 
     def forward(self, x: Tensor) -> Tensor:
         """The input with noise in training; the input itself otherwise."""
-        return x + self.std * self.normal(x) if self.training else x
+        return x + as_like(self.std, x) * self.normal(x) if self.training else x
 
 
-class StochasticDepth(Keyed):
+class SampleDropout(Keyed):
+    """Inverted dropout of whole samples of [n, ...]: behind a residual branch it is stochastic depth."""
+
+    def __init__(self, *, drop: float | None = None, keep: float | None = None) -> None:
+        super().__init__()
+        self.p = dropped(drop, keep)
+        self.hold_key()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input with samples set to 0 and the others scaled, in training; the input itself otherwise."""
+        if not self.training:
+            return x
+        p = as_like(self.p, x)
+        stays = (self.uniform(x.flatten(1)[:, :1]) >= p).to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+        return x * stays / (1 - p)
+
+
+class StochasticDepth(SampleDropout):
     """x + block(x), where a sample goes past the block with probability ``drop`` in training; what stays is scaled up.
 
     Reference: Huang et al. 2016, arXiv:1603.09382, who scale at test instead.
     """
 
     def __init__(self, block: nn.Module, *, drop: float | None = None, keep: float | None = None) -> None:
-        super().__init__()
+        super().__init__(drop=drop, keep=keep)
         self.block = block
-        self.p = dropped(drop, keep)
-        self.hold_key()
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, ...] to the same shape."""
-        if not self.training:
-            return x + self.block(x)
-        drawn = self.uniform(x.flatten(1)[:, :1])
-        stays = (drawn >= self.p).to(x.dtype).view(-1, *[1] * (x.dim() - 1))
-        return x + self.block(x) * stays / (1 - self.p)
-
-
-def set_keys(module: nn.Module, seed: int, step: int) -> None:
-    """Let every layer of noise draw by (seed, step, its place), as in a lane; for a loop of your own."""
-    layers = [layer for layer in module.modules() if isinstance(layer, Keyed)]
-    for place, layer in enumerate(layers):
-        layer.noise_key.fill_(noise_key(seed, step, place))
-
-
-@torch.no_grad()
-def monte_carlo(module: nn.Module, x: Tensor, draws: int = 50, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a model's outputs over draws of its noise at test, each of the output's shape.
-
-    Only layers of noise are in training mode; the model, its keys and torch's generator are afterwards what they were.
-    The deviation is of the outputs as they are; give a model that ends in a softmax for that of probabilities.
-    Reference: Gal & Ghahramani 2016, arXiv:1506.02142.
-    """
-    layers = [layer for layer in module.modules() if isinstance(layer, Keyed | TorchDropout)]
-    if not layers:
-        raise UserError("Monte-Carlo dropout: the model has no layer of noise, so every draw would be the same")
-    if draws < 2:
-        raise UserError(f"Monte-Carlo dropout: a deviation needs 2 draws or more, got {draws}")
-    outputs: list[Tensor] = []
-    with _drawing(module, layers), torch.random.fork_rng(devices=[]):
-        for draw in range(draws):
-            torch.manual_seed(key(seed, "monte carlo", draw))
-            set_keys(module, seed, draw)
-            outputs.append(module(x))
-    stacked = torch.stack(outputs)
-    return stacked.mean(0), stacked.std(0)
-
-
-@contextmanager
-def _drawing(module: nn.Module, layers: Sequence[nn.Module]) -> Generator[None]:
-    """Within, only these layers are in training mode; modes and keys are put back."""
-    modes = [(part, part.training) for part in module.modules()]
-    keys = [(layer, layer.noise_key.clone()) for layer in layers if isinstance(layer, Keyed)]
-    module.eval()
-    for layer in layers:
-        layer.training = True
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-        for layer, old in keys:
-            layer.noise_key.copy_(old)
+        return x + super().forward(self.block(x))
