@@ -15,7 +15,8 @@ SHIM = 'src="https://unpkg.com/iframe-worker/shim"'  # what the plugin "offline"
 
 def on_config(config: Any) -> Any:
     """Make the pages and complete the menu: a heading without pages there gets its own from the book."""
-    config.extra["book"] = book = Book.make(Path(config.docs_dir) / "data" / "costs.json")
+    data = Path(config.docs_dir) / "data"
+    config.extra["book"] = book = Book.make(data / "costs.json", data / "lab")
     menu = book.menu()
     config.nav = [{each: menu[each]} if isinstance(each, str) else each for each in config.nav]
     return config

@@ -70,6 +70,7 @@ def recipe(rule: str, **more: Any) -> Recipe:
 
 COSINE = {"lr": {"name": "cosine"}}
 L2 = [{"name": "l2", "strength": 0.01}]
+WEIGHTS = {"0": 1.0, "1": 2.0, "2": 5.0}
 ON_DIGITS: dict[str, Any] = {"model": "mlp:32:0.2", "epochs": 2, "batch": 64}
 BOTH: tuple[Parallel, ...] = ("ddp", "fsdp")
 CASES: dict[str, tuple[Callable[[], Problem], Recipe, tuple[Parallel, ...]]] = {
@@ -80,6 +81,7 @@ CASES: dict[str, tuple[Callable[[], Problem], Recipe, tuple[Parallel, ...]]] = {
         BOTH,
     ),
     "sums over all weights, l2": (own, recipe("prodigy", penalty=L2), BOTH),
+    "weights of classes": (own, recipe("rmsprop", class_weights=WEIGHTS, accumulate=2), ("ddp",)),
     "read elsewhere": (own, recipe("schedule-free-adamw"), BOTH),
     "two gradients": (own, recipe("momentum", combine=[{"name": "sam", "rho": 0.05}]), BOTH),
     "plateau and patience": (

@@ -14,11 +14,12 @@ ROOT = Path(ravine.__file__).parent
 LAYERS = (
     "errors", "types", "_version", "files", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
-    "results", "reading", "problems.inputs", "problems.problem",
+    "results", "reading", "problems.blame", "code", "metrics",
+    "problems.inputs", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
-    "problems", "blocks", "initial", "noise", "losses", "models", "recipe",
+    "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe",
     "training", "racing", "store", "report",
-    "rates", "prove", "api", "bench", "cli", "__main__", "", "handbook",
+    "rates", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ravine.errors import UserError
-from ravine.racing.ranking import ranking
+from ravine.racing.ranking import failures, ranking
 from ravine.racing.space import draw, make_space, widen
 from ravine.racing.statistics import change, interval, paired
 from ravine.rules.rule import name_of, values
@@ -56,6 +56,19 @@ def test_a_finalist_that_diverged_over_one_seed_does_not_win() -> None:
     rows = ranking(finals({"adam": [0.01, 0.01, math.inf], "sgd": [0.1, 0.1, 0.1]}))
     assert [(row.rule, row.finalist) for row in rows] == [("sgd", True), ("adam", False)]
     assert rows[1].valid_loss.low == rows[1].valid_loss.high
+
+
+def test_a_finalist_that_learns_nothing_over_one_seed_ties_with_none_however_wide_its_interval() -> None:
+    runs = finals({"adam": [0.30, 0.32, 0.31], "sgd": [0.1, 0.1, 40.0], "nadam": [0.31, 0.30, 0.32]})
+    assert [(row.rule, row.rank, row.tie) for row in ranking(runs)] == [
+        ("adam", 1, False),
+        ("nadam", 1, True),
+        ("sgd", 3, False),
+    ]
+    (note,) = failures([run for run in runs if run.stage == "final"])
+    assert note.startswith("sgd learned nothing over 1 of 3 fresh seeds")
+    worse = finals({"adam": [0.1, 0.1, 50.0], "sgd": [0.1, 0.1, 40.0]})
+    assert [row.tie for row in ranking(worse)] == [False, True]
 
 
 def test_one_rule_alone_wins_without_a_comparison() -> None:

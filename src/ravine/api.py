@@ -17,7 +17,7 @@ from ravine.files import slug
 from ravine.losses import loss_text
 from ravine.models import probe
 from ravine.problems import from_anything
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.racing.outcome import result_of, winner_recipe
 from ravine.racing.race import Race
@@ -139,17 +139,17 @@ def prepare(
 ) -> Problem:
     """The problem of some data, with the user's own loss and model where given.
 
-    It is preprocessed and augmented as ``wanted`` says.
+    It is preprocessed, augmented, weighed and measured as ``wanted`` says.
     """
     problem = from_anything(data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model)
-    return problem if wanted is None else prepared(problem, wanted.preprocess, wanted.augment, wanted.sampling)
+    return problem if wanted is None else decided(problem, wanted)
 
 
 def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     """A checked race, ready to run: everything a user can get wrong is found here, before anything is written."""
     if spec.model == "mlp:128,128" and problem.model is not None:
         spec = spec.model_copy(update={"model": "own"})
-    problem = prepared(problem, spec.preprocess, spec.augment, spec.sampling)
+    problem = decided(problem, spec)
     factory = model_for(spec, problem)
     probe(factory, problem, spec.model)
     running = Race(spec, problem, penalised(factory, spec.penalty, problem), folder)

@@ -21,6 +21,8 @@ class Point(_Value):
     train_loss: float | None  # mean over the epoch's minibatches; None at epoch 0
     valid_loss: float
     metric: float  # accuracy in [0, 1] for classes; R^2 for numbers
+    metrics: dict[str, float | None] = Field(default_factory=dict[str, float | None])  # further ones that were asked
+    # for, by name; None where one is not defined
 
 
 class RunResult(_Value):
@@ -40,8 +42,9 @@ class RunResult(_Value):
     reason: str = ""  # for a diverged run: "loss became NaN at epoch 3", one clause
     curve: list[Point]
     best_epoch: float
-    valid_loss: float | None  # lowest validation loss of the curve; None when it was never finite
+    valid_loss: float | None  # validation loss at the best epoch (the lowest, unless a metric was monitored)
     metric: float | None  # the metric at that epoch
+    metrics: dict[str, float | None] = Field(default_factory=dict[str, float | None])  # further ones there
 
 
 class Interval(_Value):

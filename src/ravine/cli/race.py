@@ -69,6 +69,19 @@ def race(
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="balanced, or a=2,b=0.5: how much classes count", rich_help_panel=PLAN)
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="f1-macro,auroc,... or module:function, beside the loss", rich_help_panel=PLAN)
+    ] = None,
+    transfer: Annotated[
+        str | None,
+        typer.Option(
+            help="'weights.safetensors head=new freeze=0.* layer-rates=0.5 unfreeze=2' in every run",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of everything drawn", rich_help_panel=PLAN)] = 0,
     seeds: Annotated[int, typer.Option(min=2, help="fresh seeds of the finals", rich_help_panel=PLAN)] = 5,
     finalists: Annotated[int, typer.Option(min=1, help="rules in the finals", rich_help_panel=PLAN)] = 3,
@@ -141,9 +154,10 @@ def race(
         problem=source, target=target, model=model, activation=activation, norm=norm, norm_place=norm_place, init=init,
         loss=loss, epochs=epochs, batch=batch,
         rules=read.names(rules, "--rules") if rules is not None else None, combine=read.combinators(combine or []),
-        penalty=read.penalties(penalty or []), noise=read.noises(noise or []),
+        penalty=read.penalties(penalty or []), noise=read.noises(noise or []), transfer=read.transfer(transfer),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
+        class_weights=read.class_weights(class_weights), metrics=read.names(metrics, "--metrics") if metrics else [],
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip

@@ -66,6 +66,21 @@ def preprocessing(text: str | None) -> list[str] | None:
     return None if text is None else [] if text.strip() == "raw" else names(text, "--preprocess")
 
 
+def class_weights(text: str | None) -> str | dict[str, float] | None:
+    """A word, or weights by class.
+
+    >>> class_weights("cat=2,dog=0.5")
+    {'cat': 2.0, 'dog': 0.5}
+    """
+    if text is None or "=" not in text:
+        return text
+    pairs = [part.rpartition("=") for part in names(text, "--class-weights")]
+    try:
+        return {name.strip(): float(weight) for name, _, weight in pairs}
+    except ValueError:
+        raise UserError(f"--class-weights {text}: write balanced, or weights by class as in cat=2,dog=0.5") from None
+
+
 def combinators(texts: Sequence[str]) -> list[dict[str, Any]]:
     """Combinators of ["clip-global-norm=1", "coupled-decay=1e-4"]: the value is the combinator's one setting."""
     from ravine.errors import unknown
@@ -132,6 +147,34 @@ def _parts(texts: Sequence[str], kind: str, kinds: Mapping[str, Any]) -> list[di
                 example = f"{name}=0.1 or {name}:{amount}=0.1,on=..."
                 raise UserError(f"--{kind} {text}: '{key}{equals}{value}' is no setting; write {example}")
         found.append({"name": name, **{key: _value(value) if key in numbers else value for key, _, value in pairs}})
+    return found
+
+
+def transfer(text: str | None) -> dict[str, Any] | None:
+    """The table of a transfer, of "best.safetensors head=new freeze=0.* layer-rates=0.5 unfreeze=2"; the file first.
+
+    >>> transfer("best.safetensors head=new unfreeze=2")
+    {'from': 'best.safetensors', 'head': 'new', 'unfreeze': {'every': 2}}
+    """
+    from ravine.transfer import Transfer
+
+    if text is None:
+        return None
+    found: dict[str, Any] = {}
+    for place, word in enumerate(text.split()):
+        key, equals, value = word.partition("=")
+        key = key.replace("-", "_")
+        if not equals and place == 0:
+            found["from"] = word
+        elif not equals or not value:
+            raise UserError(f"--transfer {text}: write it as 'best.safetensors head=new freeze=0.*'")
+        elif key == "freeze":
+            found.setdefault("freeze", []).append(value)
+        elif key == "unfreeze":
+            found["unfreeze"] = {"every": int(value) if value.isdecimal() else value}
+        else:
+            found[key] = _value(value)
+    Transfer.of(found)
     return found
 
 

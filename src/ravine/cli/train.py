@@ -6,6 +6,7 @@ import secrets
 import shlex
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,7 @@ def _prepared(
     from ravine.training.lint import lint
     from ravine.training.meeting import restarts
     from ravine.training.train import Training, model_for
+    from ravine.transfer.spec import Transferred, loaded_by
 
     read = load_recipe(recipe)
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
@@ -113,9 +115,14 @@ def _prepared(
     elif begun:
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
     notes = [str(finding) for finding in lint(read, len(problem.train))]
-    drawn = factory.factory if isinstance(factory, Noised) else factory
+    drawn = factory
+    while isinstance(drawn, Noised | Transferred):
+        drawn = drawn.factory
     if isinstance(drawn, Initialised):
         notes.append(f"init {drawn.initial.name}: {drawn.drawing(read.seed)}")
+    loaded = loaded_by(factory)
+    if loaded is not None:
+        notes.append(f"transfer: {loaded}")
     return running, folder, notes
 
 
@@ -127,17 +134,24 @@ def _watch(running: Training, quiet: bool) -> None:
     if quiet or not console.is_terminal:
         for point in running.run():
             if not quiet and point.epoch == int(point.epoch):
+                further = "".join(f", {words}" for words in _metrics(point.metrics))
                 console.print(
-                    f"epoch {point.epoch:.0f}: validation loss {point.valid_loss:.4g}, {point.metric:.4g}",
-                    highlight=False,
-                )
+                    f"epoch {point.epoch:.0f}: validation loss {point.valid_loss:.4g}, {point.metric:.4g}{further}",
+                    highlight=False, soft_wrap=True,
+                )  # fmt: skip
         return
     words = TextColumn("{task.description}")
     with Progress(BarColumn(), words, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=running.clock.ticks, completed=max(0, running.state.tick))
         for point in running.run():
-            text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}"
+            further = "".join(f"  {words}" for words in _metrics(point.metrics)[:2])  # a line has room for two
+            text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}{further}"
             bar.update(task, completed=running.state.tick, description=text)
+
+
+def _metrics(measured: Mapping[str, float | None]) -> list[str]:
+    """Further metrics in words."""
+    return [f"{name} {'undefined' if value is None else format(value, '.4g')}" for name, value in measured.items()]
 
 
 def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds: float) -> None:
@@ -188,13 +202,21 @@ def _snapshots(running: Training, test: bool) -> dict[str, Any]:
     }
 
 
+def _mistaken(matrix: Sequence[Sequence[int]], classes: Sequence[str], most: int = 3) -> str:
+    """The pairs of classes that are taken for each other most often, in words."""
+    pairs = [(n, a, b) for a, row in enumerate(matrix) for b, n in enumerate(row) if n and a != b]
+    worst = sorted(pairs, key=lambda pair: -pair[0])[:most]
+    return ", ".join(f"{classes[a]} for {classes[b]} {n} of {sum(matrix[a])}" for n, a, b in worst)
+
+
 def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
     from ravine.losses import metric_name
-    from ravine.training.loop import evaluate_model
+    from ravine.training.loop import confusion_of, evaluate_model
 
     result = running.result
     facts: dict[str, Any] = {"folder": str(folder), "status": result.status, "best_epoch": result.best_epoch}
     facts |= {"valid_loss": result.valid_loss, metric_name(running.problem): result.metric}
+    facts |= result.metrics
     if running.best is not None:
         facts["fingerprint"] = running.fingerprint()
         if test:
@@ -206,10 +228,13 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
         facts |= dict(zip((f"average, {of} loss", f"average, {of} {metric_name(running.problem)}"), pair, strict=True))
     if running.state.snapshots:
         facts |= _snapshots(running, test)
+    part, of = (running.problem.test, "test") if test else (running.problem.valid, "validation")
+    matrix = [] if running.best is None else confusion_of(running.module, running.problem, part)
     if json:
         from json import dumps
 
-        print(dumps({**facts, "result": result.model_dump()}))
+        confused = {"part": of, "classes": running.problem.classes, "rows_true_columns_named": matrix}
+        print(dumps({**facts, **({"confusion": confused} if matrix else {}), "result": result.model_dump()}))
     else:
         if result.status == "diverged":
             print(f"Diverged: {result.reason}.")
@@ -217,5 +242,7 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
         for name, value in facts.items():
             shown = f"{value:.6g}" if isinstance(value, float) else value
             print(f"{name.replace('_', ' '):>{wide}}  {shown}")
+        if said := _mistaken(matrix, running.problem.classes):
+            print(f"{'most confused':>{wide}}  {said} ({of})")
     if result.status == "diverged":
         raise typer.Exit(1)

@@ -72,3 +72,9 @@ def lane_losses(loss: Loss, out: Tensor, y: Tensor) -> Tensor:
 def lane_loss(loss: Loss) -> Loss:
     """The loss in the form that lanes are mapped over; labels are taken to be classes, none of them left out."""
     return _cross_entropy if loss is functional.cross_entropy else loss
+
+
+def mass_of(loss: Loss, y: Tensor) -> float:
+    """What the mean loss over targets [n, ...] counts in a mean over more of them: their number, or their weights."""
+    found: Any = getattr(loss, "mass", None)
+    return float(len(y)) if found is None else found(y)

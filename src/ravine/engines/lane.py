@@ -17,6 +17,7 @@ from ravine.engines.noise import noise_places, with_keyed_noise
 from ravine.engines.program import Programs, Work
 from ravine.engines.repeatable import is_repeatable
 from ravine.engines.terms import Terms, total, without_held
+from ravine.engines.tiers import tiers_by
 from ravine.randomness import build
 from ravine.rules.rule import Declared, Rule, slots_of
 from ravine.schedules import Schedule
@@ -82,6 +83,7 @@ class Model:
         self.dtype = next(iter(trained.values())).dtype
         self.places = Places(list(self.shapes.values()))
         self.size = self.places.size
+        self.tiers = tiers_by(factory, self.module)
         self._drawn: tuple[int, Tensor, dict[str, Tensor]] | None = None
         self._programs: dict[Any, Programs] = {}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ravine.engines.classes import mass_of
 from ravine.engines.curvature import estimates, offsets
 from ravine.engines.lane import Lane, Model
 from ravine.engines.memory import give_back
@@ -94,10 +95,19 @@ class Lanes:
             self._set_noise(place)
             more = self.stepping(*self._state(point), *self._batch(part, piece))
             if pieces > 1:
-                more = [x * (piece.shape[1] / index.shape[1]) for x in more]
+                shares = self._shares(part, piece, index)
+                more = [x * (like_rows(shares, x) if isinstance(shares, Tensor) else shares) for x in more]
             found = [a + b for a, b in zip(found, more, strict=True)] if place else list(more)
         losses, *grads = found
         return losses, grads if self.together else [g.unsqueeze(0) for g in grads]
+
+    def _shares(self, part: Part, piece: Tensor, index: Tensor) -> float | Tensor:
+        """How much of a minibatch's mean loss a piece is: one number, or each lane's [K] where labels have weights."""
+        if not hasattr(self.loss, "mass"):
+            return piece.shape[1] / index.shape[1]
+        masses = [[mass_of(self.loss, part.y[row]) for row in rows] for rows in (piece, index)]
+        shares = [own / all_ if all_ else 0.0 for own, all_ in zip(*masses, strict=True)]
+        return shares[0] if len(shares) == 1 else torch.tensor(shares)[self.seed_row]
 
     def predict(self, x: Tensor) -> Tensor:
         """The outputs of every lane in evaluation mode: [K, n, ...]."""
@@ -145,3 +155,8 @@ class Lanes:
         for name, layer in self.model.noise.items():
             keys = {seed: noise_key(seed, self.step_count, layer, piece) for seed in self.seeds}
             self.buffers[name] = torch.tensor([keys[seed] for seed in self.lane_seeds])
+
+
+def like_rows(each: Tensor, x: Tensor) -> Tensor:
+    """A number a lane [K] as a tensor that broadcasts against [K, ...], in its type."""
+    return each.to(x).view(-1, *[1] * (x.dim() - 1))

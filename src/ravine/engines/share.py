@@ -27,11 +27,6 @@ class Share:
         least, more = divmod(whole, processes)
         return cls(rank * least + min(rank, more), least + (rank < more), whole)
 
-    @property
-    def weight(self) -> float:
-        """What part of the whole it is."""
-        return self.size / self.whole
-
 
 class _Summed(torch.autograd.Function):
     """The sum over all processes, and of its slope."""

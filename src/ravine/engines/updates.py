@@ -14,12 +14,12 @@ from ravine.engines.column import Column
 from ravine.engines.kernel import KernelStep, serves
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import gradient_noise
+from ravine.engines.tiers import Share, Taking, shares_of
 from ravine.rules.rule import (
     Rule,
     chain,
     filled,
     needs_of,
-    scalars_of,
     sums_of,
     values,
     with_values,
@@ -55,21 +55,18 @@ class Group:
         self.base: Numbers = {name: np.array([values(rule)[name] for rule in self.rules]) for name in values(self.rule)}
         places = model.slot_places(self.rule)
         self.slots = _stacked(lanes, model, {slot: place.size for slot, place in places.items()})
-        self.scalars: Numbers = {
-            name: np.array([lane.scalars.get(name, begin) for lane in lanes])
-            for name, begin in scalars_of(self.rule).items()
-        }
         self.needs = needs_of(self.rule)
         self.scheduled = sorted({name for schedules in self.schedules for name in schedules})
         on_cpu = lanes[0].weights.device.type == "cpu"
-        self.kernel = KernelStep(self.rule) if serves(self.rule) and on_cpu else None
+        kernels = [KernelStep(self.rule) if serves(self.rule) and on_cpu else None for _ in model.tiers or (None,)]
+        self.shares = shares_of(self.rule, model, lanes, kernels)
         self._slot_views = {slot: place.views(self.slots[slot]) for slot, place in places.items()}
         self._weights: tuple[Tensor, list[Tensor]] | None = None
 
     def member(self, offset: int) -> tuple[Rule, Mapping[str, Schedule], dict[str, Tensor], dict[str, float]]:
         """One lane's rule, schedules, slots (views of the group's) and scalars."""
         slots = {name: slot[offset] for name, slot in self.slots.items()}
-        scalars = {name: float(column[offset]) for name, column in self.scalars.items()}
+        scalars = {name: value for share in self.shares for name, value in share.kept(offset).items()}
         return self.rules[offset], self.schedules[offset], slots, scalars
 
     def set_hyper(self, offset: int, name: str, value: float) -> None:
@@ -77,8 +74,8 @@ class Group:
         self.rules[offset] = with_values(self.rules[offset], {name: value})
         self.base[name][offset] = value
 
-    def at(self, time: float) -> Numbers:
-        """Every lane's hyperparameters at that time."""
+    def at(self, time: float, share: Share | None = None) -> Numbers:
+        """Every lane's hyperparameters at that time, as a share of the parameters has them."""
         factors: dict[Schedule, float] = {}
         found = dict(self.base)
         for name in self.scheduled:
@@ -90,6 +87,8 @@ class Group:
                         factors[shape] = shape(time)
                     now[row] *= factors[shape]
             found[name] = now
+        if share is not None and share.tier is not None:
+            found["lr"] = found["lr"] * share.tier.factor
         return found
 
     def footing(self, weights: Tensor, time: float) -> Tensor:
@@ -122,84 +121,108 @@ class Group:
         So is the ``curvature``, where a lane has measured it.
         """
         own = [g[self.start : self.end] for g in gradients]
+        measured = None if curvature is None else [c[self.start : self.end] for c in curvature]
         if self._weights is None or self._weights[0] is not weights:
             self._weights = weights, self._parts(weights[self.start : self.end])
-        views = self._weights[1]
-        if self.kernel is None:
-            self._update_on_columns(views, own, self._facts(own, step, curvature), step, time)
-            return
-        given = {**self.at(time), **self.scalars, "t": step}
-        if sums_of(self.rule):
-            given |= self._totals(views, own, self._facts(own, step, curvature), step, time)
-        new = self.kernel.step(views, own, self._slot_views, given, lanes=len(self.members), seed=step) or {}
-        for name, column in self.scalars.items():
-            self.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
+        active = [share for share in self.shares if share.trains(time)]
+        every = [self._taking(share, own, measured) for share in active]
+        whole = self._whole_norm([g for taking in every for g in taking.gradients]) if len(self.shares) > 1 else None
+        for share, taking in zip(active, every, strict=True):
+            self._step(share, taking, share.counted(step), time, whole)
 
-    def _update_on_columns(
-        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], known: Sequence[State], step: int, time: float
-    ) -> None:
-        rule, columns = self.rule_at(time), self._columns()
-        totals = self._totals(weights, gradients, known, step, time)
+    def _taking(self, share: Share, gradients: Sequence[Tensor], curvature: Sequence[Tensor] | None) -> Taking:
+        """What a share's step is taken on: everything, or its own parameters."""
+        assert self._weights is not None
+        weights, slots = self._weights[1], self._slot_views
+        if share.tier is None:
+            return Taking(range(len(weights)), weights, gradients, slots, curvature)
+        own = share.tier.places
+        kept = {name: [views[i] for i in own] for name, views in slots.items()}
+        bent = None if curvature is None else [curvature[i] for i in own]
+        return Taking(own, [weights[i] for i in own], [gradients[i] for i in own], kept, bent)
+
+    def _step(self, share: Share, on: Taking, step: int, time: float, whole: Tensor | None) -> None:
+        if share.kernel is None:
+            self._step_on_columns(share, on, self._facts(on, step, whole), step, time)
+            return
+        given = {**self.at(time, share), **share.scalars, "t": step}
+        if whole is not None and "global_norm" in self.needs:
+            given["global_norm"] = whole.double().numpy()
+        if sums_of(self.rule):
+            given |= self._totals(on, self._facts(on, step, whole), step, time)
+        many = len(self.members)
+        new = share.kernel.step(on.weights, on.gradients, on.slots, given, lanes=many, seed=step) or {}
+        for name, column in share.scalars.items():
+            share.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
+
+    def _step_on_columns(self, share: Share, on: Taking, known: Sequence[State], step: int, time: float) -> None:
+        rule, columns = self.rule_at(time, share), self._columns(share)
+        totals = self._totals(on, known, step, time)
         columns |= {name: Column(numbers) for name, numbers in totals.items()}
         new: State = {}
-        for i, (w, g, facts) in enumerate(zip(weights, gradients, known, strict=True)):
-            slots = {name: views[i] for name, views in self._slot_views.items()}
+        for i, (w, g, facts) in enumerate(zip(on.weights, on.gradients, known, strict=True)):
+            slots = {name: views[i] for name, views in on.slots.items()}
             u, new = rule.update(g, {**slots, **columns, **facts}, w, step)
             for name, slot in slots.items():  # before w changes: a rule may keep w itself
                 if new[name] is not slot:
                     slot.copy_(new[name])
             w += u
-        self.scalars = {name: new[name].numbers for name in self.scalars}
+        share.scalars = {name: new[name].numbers for name in share.scalars}
 
-    def _totals(
-        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], known: Sequence[State], step: int, time: float
-    ) -> Numbers:
+    def _totals(self, on: Taking, known: Sequence[State], step: int, time: float) -> Numbers:
         """The sums over all of a lane's tensors that the rule needs: [k] for each, added up in float64."""
         if not sums_of(self.rule):
             return {}
         rule, columns = self.rule_at(time), self._columns()
         found = {name: np.zeros(len(self.members)) for name in sums_of(self.rule)}
-        for i, (w, g, facts) in enumerate(zip(weights, gradients, known, strict=True)):
-            slots = {name: views[i] for name, views in self._slot_views.items()}
+        for i, (w, g, facts) in enumerate(zip(on.weights, on.gradients, known, strict=True)):
+            slots = {name: views[i] for name, views in on.slots.items()}
             terms = rule.terms(g, {**slots, **columns, **facts}, w, step)
             for name, total in found.items():
                 total += terms[name].reshape(len(total), -1).sum(dim=1, dtype=torch.float64).cpu().numpy()
         return found
 
-    def rule_at(self, time: float) -> Rule:
+    def rule_at(self, time: float, share: Share | None = None) -> Rule:
         """The rule with every lane's hyperparameters at that time, as columns."""
-        return filled(self.rule, {name: Column(numbers) for name, numbers in self.at(time).items()})
+        return filled(self.rule, {name: Column(numbers) for name, numbers in self.at(time, share).items()})
 
-    def _columns(self) -> State:
-        return {name: Column(numbers) for name, numbers in self.scalars.items()}
+    def _columns(self, share: Share | None = None) -> State:
+        return {name: Column(numbers) for name, numbers in (share or self.shares[0]).scalars.items()}
 
     def _parts(self, flat: Tensor) -> list[Tensor]:
         """Each parameter's part of [k, P] as a view [k, *shape]."""
         return list(self.model.views(flat).values())
 
-    def _facts(self, gradients: Sequence[Tensor], step: int, curvature: Sequence[Tensor] | None) -> list[State]:
+    def _facts(self, on: Taking, step: int, whole: Tensor | None) -> list[State]:
         """What the rule needs to know of each parameter's gradient, lane by lane: numbers as [K, 1, ...]."""
-        found = self._norms(gradients)
+        found = self._norms(on.gradients, whole)
         if "noise" in self.needs:
-            for place, (g, facts) in enumerate(zip(gradients, found, strict=True)):
+            for place, g, facts in zip(on.places, on.gradients, found, strict=True):
                 draws = [gradient_noise(seed, step, place, own) for seed, own in zip(self.seeds, g, strict=True)]
                 facts["noise"] = torch.stack(draws)
         if "curvature" in self.needs:
-            for place, (g, facts) in enumerate(zip(gradients, found, strict=True)):
-                measured = curvature[place][self.start : self.end] if curvature is not None else None
-                facts["curvature"] = torch.zeros_like(g) if measured is None else measured
+            for place, (g, facts) in enumerate(zip(on.gradients, found, strict=True)):
+                facts["curvature"] = torch.zeros_like(g) if on.curvature is None else on.curvature[place]
         return found
 
-    def _norms(self, gradients: Sequence[Tensor]) -> list[State]:
+    def _norms(self, gradients: Sequence[Tensor], whole: Tensor | None) -> list[State]:
         if not self.needs & {"norm", "global_norm"}:
             return [{} for _ in gradients]
         norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
         known: dict[str, list[Tensor]] = {"norm": norms}
-        known["global_norm"] = [torch.linalg.vector_norm(torch.stack(norms), dim=0)] * len(norms)
+        joint = torch.linalg.vector_norm(torch.stack(norms), dim=0) if whole is None else whole
+        known["global_norm"] = [joint] * len(norms)
         return [
             {need: known[need][i].view(-1, *[1] * (g.dim() - 1)) for need in known if need in self.needs}
             for i, g in enumerate(gradients)
         ]
+
+    def _whole_norm(self, gradients: Sequence[Tensor]) -> Tensor | None:
+        """The norm over all parameters that step, [k], where the rule needs it."""
+        if "global_norm" not in self.needs:
+            return None
+        norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
+        return torch.linalg.vector_norm(torch.stack(norms), dim=0)
 
 
 def _stacked(lanes: Sequence[Lane], model: Model, sizes: Mapping[str, int]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ravine
-from ravine.handbook import command, figures, gallery, lectures, rules, schedules
+from ravine.handbook import command, figures, gallery, lab, lectures, rules, schedules
 from ravine.handbook.known import Known, know
 from ravine.surfaces import SURFACES
 
@@ -24,11 +24,12 @@ class Book:
     """Everything that exists now, as pages."""
 
     known: Known
+    verdicts: Path | None = None  # a folder of what ``ravine lab NAME --json`` printed
 
     @classmethod
-    def make(cls, costs: Path | None = None) -> Book:
+    def make(cls, costs: Path | None = None, verdicts: Path | None = None) -> Book:
         """The book of all rules there are; ``costs`` is the file that `ravine.handbook.costs` wrote."""
-        return cls(know(costs))
+        return cls(know(costs), verdicts)
 
     def pages(self) -> dict[str, str]:
         """Markdown of every page that is made from the code, and the style sheet of their switches."""
@@ -38,6 +39,7 @@ class Book:
             **gallery.pages(self.known),
             "schedules.md": schedules.page(),
             "cli.md": command.page(),
+            "lab.md": lab.page(self.verdicts),
             "lectures.md": lectures.page(self.known),
             "api.md": interface(),
             "switches.css": figures.switches(max(len(families), *map(len, families.values()))),

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ravine.errors import UserError
-from ravine.losses.catalogue import FORMS, names_for
+from ravine.losses.catalogue import names_for
 from ravine.losses.spec import form_of
+from ravine.losses.weighted import weighted
 from ravine.problems.problem import Problem
 from ravine.types import Loss
 
@@ -17,11 +18,11 @@ from ravine.types import Loss
 def loss_of(problem: Problem) -> Loss:
     """The loss of a problem as a function of (prediction, target); a `UserError` where labels do not fit it."""
     if not isinstance(problem.loss, str):
+        if problem.class_weights is not None:
+            raise UserError("class_weights go with a loss of ravine's, not with a function of your own: weigh in there")
         return problem.loss
     fitting = names_for(problem.task)
-    if problem.loss == "auto":
-        return FORMS[fitting[0]]().function()
-    form = form_of(problem.loss)
+    form = form_of(fitting[0] if problem.loss == "auto" else problem.loss)
     if form.task != problem.task:
         kind = "classes" if problem.task == "classification" else "numbers"
         raise UserError(
@@ -32,7 +33,7 @@ def loss_of(problem: Problem) -> Loss:
         raise UserError(
             f"loss {problem.loss}: {len(weights)} weights for the {problem.outputs} outputs of {problem.name}"
         )
-    return form.function()
+    return form.function() if problem.class_weights is None else weighted(form, problem.class_weights)
 
 
 def loss_name(problem: Problem) -> str:

@@ -9,6 +9,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from ravine.augment import Augment, Pool
+from ravine.metrics import Metric
+from ravine.problems.balance import ClassWeights
 from ravine.problems.inputs import Inputs
 from ravine.types import Loss, Task
 
@@ -88,6 +90,8 @@ class Problem:
     target_scale: float = 1.0
     inputs: Inputs | None = None  # what was done to the raw inputs; None where that is not known
     augment: Augment | None = None  # how the samples of a training step are changed
+    class_weights: ClassWeights | None = None  # how much each class counts in the loss
+    metrics: tuple[Metric, ...] = ()  # measured beside the loss and the first metric
     sampling: str = "shuffled"  # which of them a step sees: see `ravine.problems.sampling`
     understood: tuple[str, ...] = field(default=())  # one clause each: "1,797 images 8x8", "10 classes"
 

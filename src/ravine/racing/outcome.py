@@ -16,6 +16,7 @@ from ravine.racing.verdict import verdict
 from ravine.recipe import Recipe
 from ravine.results import Cost, RaceResult, Standing
 from ravine.solvers.spec import contender_to_spec
+from ravine.transfer.spec import pinned
 
 
 def result_of(race: Race) -> RaceResult:
@@ -74,11 +75,15 @@ def _recipe(race: Race, row: Standing) -> Recipe:
         split_seed=race.spec.split_seed,
         preprocess=race.spec.preprocess,
         augment=race.spec.augment,
+        class_weights=race.spec.class_weights,
+        weighted_mean=race.spec.weighted_mean,
+        metrics=race.spec.metrics,
         sampling=race.spec.sampling,
         rule=contender_to_spec(candidate.rule),
         schedule={name: dict(spec) for name, spec in candidate.schedules.items()},
         penalty=race.spec.penalty,
         noise=race.spec.noise,
+        transfer=pinned(race.spec.transfer),
     )
 
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from ravine.engines.lane import Lane, Model
 from ravine.losses import loss_of
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.racing.moment import Moment, Phase, moment_of
 from ravine.racing.plan import Plan, choose
-from ravine.racing.ranking import best_by_rule, ranking
+from ravine.racing.ranking import best_by_rule, failures, ranking
 from ravine.racing.setup import Setup
 from ravine.racing.space import draw, widen
 from ravine.racing.spec import RaceSpec
@@ -35,7 +35,7 @@ class Race:
     """A race in progress. ``run`` advances it and yields moments; at any of them its fields tell what is known."""
 
     def __init__(self, spec: RaceSpec, problem: Problem, model: Model, folder: Path | None = None) -> None:
-        problem = prepared(problem, spec.preprocess, spec.augment, spec.sampling)
+        problem = decided(problem, spec)
         self.spec, self.problem, self.model, self.folder = spec, problem, model, folder
         self.about = {"id": "race", "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": ""}
         self.loss = loss_of(problem)
@@ -164,12 +164,7 @@ class Race:
     def _finals(self) -> Iterator[Moment]:
         field = [run for run in self.runs if run.stage != "rung"]
         yield from self._go(field, self.clock.ticks, keep_best=True)
-        for config in dict.fromkeys(run.candidate.config for run in field):
-            lost = [run for run in field if run.candidate.config == config and run.diverged]
-            if lost:
-                rule = name_of(lost[0].candidate.rule)
-                share = f"{len(lost)} of {self.spec.seeds} fresh seeds"
-                self.notes.append(f"{rule} diverged in {share}: {lost[0].diverged}.")
+        self.notes += failures(field)
         self.phase = "test"
         self._save(at_once=True)
 

@@ -41,22 +41,46 @@ class _Finalist:
         return self.default if self.tuning is not None and self.tuning.low > 0 else self.drawn
 
     @property
+    def is_steady(self) -> bool:
+        """Whether it learned over every seed."""
+        return all(run.has_learned for run in self.chosen)
+
+    @property
     def scores(self) -> list[float]:
         """The loss of each seed."""
         return [run.score for run in self.chosen]
 
 
 def ranking(runs: Sequence[Run]) -> list[Standing]:
-    """The finalists by mean loss, ties sharing the first rank; then the other rules by the one run they had."""
+    """The finalists by mean loss, ties sharing the first rank; then the other rules by the one run they had.
+
+    A finalist that learned nothing over one of the seeds stands behind those that always learn, and ties with none:
+    a wide interval must not pass for noise.
+    """
     repeated = {config: _of(runs, "final", config) for config in _configs(runs, "final")}
     whole = [own for own in repeated.values() if _complete(own)]
     furthest = max((own[0].tick for own in whole), default=0)  # after Ctrl-C: like by like
     final = [_Finalist(own, _defaults(runs, own)) for own in whole if own[0].tick == furthest]
-    final.sort(key=lambda one: interval(one.scores).mean)
+    final.sort(key=lambda one: (not one.is_steady, interval(one.scores).mean))
     rows = [_finalist(place, one, final[0], len(final) - 1) for place, one in enumerate(final)]
     taken = {row.rule for row in rows}
     others = [run for run in best_by_rule(runs) if name_of(run.candidate.rule) not in taken]
     return [*rows, *(_other(len(rows) + place + 1, run) for place, run in enumerate(others))]
+
+
+def failures(field: Sequence[Run]) -> list[str]:
+    """A sentence on each configuration of the finals that diverged, or learned nothing, over some of its seeds."""
+    found: list[str] = []
+    for config in dict.fromkeys(run.candidate.config for run in field):
+        own = [run for run in field if run.candidate.config == config]
+        rule, lost = name_of(own[0].candidate.rule), [run for run in own if run.diverged]
+        idle = [run for run in own if not run.diverged and not run.has_learned]
+        if lost:
+            found.append(f"{rule} diverged in {len(lost)} of {len(own)} fresh seeds: {lost[0].diverged}.")
+        if idle:
+            why = "its loss was never below that before training"
+            found.append(f"{rule} learned nothing over {len(idle)} of {len(own)} fresh seeds: {why}.")
+    return found
 
 
 def _configs(runs: Sequence[Run], stage: str) -> list[int]:
@@ -93,7 +117,7 @@ def _metrics(own: Sequence[Run]) -> Interval:
 
 def _finalist(place: int, one: _Finalist, best: _Finalist, others: int) -> Standing:
     difference = paired(one.scores, best.scores, comparisons=max(1, others)) if place else None
-    tie = difference is not None and difference.low <= 0
+    tie = difference is not None and difference.low <= 0 and one.is_steady >= best.is_steady
     speaker = one.chosen[0]
     return Standing(
         rank=1 if place == 0 or tie else place + 1,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ravine.losses import loss_text
+from ravine.problems.balance import Over
 from ravine.problems.sampling import SHUFFLED
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
@@ -29,6 +30,7 @@ class RaceSpec(BaseModel):
     combine: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # around every rule, from the inside
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # of every run, as a recipe has them
     noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # in every run's model, likewise
+    transfer: dict[str, Any] | None = None  # the same for every contender
     over: dict[str, tuple[float, float]] = Field(default_factory=dict[str, tuple[float, float]])
     schedules: list[dict[str, Any]] = Field(default_factory=lambda: [{"name": "cosine"}])
     budget: int | None = Field(default=64, ge=1, le=MOST)  # configurations
@@ -39,6 +41,9 @@ class RaceSpec(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # the same for every contender
+    class_weights: str | dict[str, float] | None = None  # "balanced", or {class: weight}; of every run
+    weighted_mean: Over = "weights"  # what weighted losses are divided by: their weights, as torch, or the samples
+    metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss
     sampling: str = SHUFFLED  # or cyclic, random, balanced: the same for every contender
     finalists: int = Field(default=3, ge=1)
     seeds: int = Field(default=5, ge=2)
@@ -47,3 +52,9 @@ class RaceSpec(BaseModel):
     widen: bool = True
     lanes: int | None = Field(default=None, ge=1)  # how many share a program; None: measured
     workers: int | None = Field(default=None, ge=1)  # how many programs run at once; None: one a thread of torch
+
+    @property
+    def measured(self) -> list[str]:
+        """The metrics that are measured beside the loss."""
+        weighed = [] if self.class_weights is None else ["balanced-accuracy"]
+        return list(dict.fromkeys([*self.metrics, *weighed]))

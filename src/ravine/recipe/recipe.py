@@ -13,14 +13,17 @@ from ravine.errors import UserError, unknown
 from ravine.files import write_whole
 from ravine.initial import from_spec as initial_from_spec
 from ravine.losses import form_of, loss_text
+from ravine.metrics import SHOWN, metric_of, monitor_of
 from ravine.noise import Noise, noise_from_spec
 from ravine.penalties import Part, Prune
+from ravine.problems.balance import Over
 from ravine.problems.preprocess import check_names
 from ravine.problems.sampling import SHUFFLED, check_sampling
 from ravine.recipe.fit import check_augmentable, check_sampled, checked_penalties
 from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.spec import contender_from_spec, follows_schedule
+from ravine.transfer import Transfer
 
 FORMAT = 1
 BATCH = "batch"  # what a schedule may multiply beside the hyperparameters
@@ -32,9 +35,11 @@ class Recipe(BaseModel):
     ``rule`` is {"name": ..., hyperparameters ..., "with": [combinators]}; ``schedule`` maps a hyperparameter, or
     "batch", to the schedule that multiplies it, with every length in epochs: {"lr": {"name": "cosine"}}. The batch
     size changes between epochs only. ``plateau`` holds the settings of a `ravine.schedules.Plateau`, which counts
-    measurements of the validation loss, as ``patience`` does: one an epoch, or more where there are fewer than 18
+    measurements of what is monitored, as ``patience`` does: one an epoch, or more where there are fewer than 18
     epochs. ``snapshots`` cuts the run into so many cosine cycles of the learning rate and keeps the weights at the end
-    of each. Each ``penalty`` is {"name": ..., settings ..., "on": a pattern of names}: see `ravine.penalties`. Each
+    of each. ``metrics`` are measured on the validation part beside the loss; ``monitor`` is what patience, the plateau
+    and the best point look at, in its own direction: see `ravine.metrics`. ``class_weights`` weigh the loss by class.
+    Each ``penalty`` is {"name": ..., settings ..., "on": a pattern of names}: see `ravine.penalties`. Each
     ``noise`` is the same, "on" modules or one of the words "input", "hidden", "branches", "linear": see `ravine.noise`.
     ``preprocess`` names what is done to the inputs in place of standardising them, ``augment`` the steps that
     change each training sample anew in every epoch.
@@ -57,8 +62,13 @@ class Recipe(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    class_weights: str | dict[str, float] | None = None  # "balanced", or {class: weight}
+    weighted_mean: Over = "weights"  # what weighted losses are divided by: their weights, as torch, or the samples
+    metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss: see `ravine.metrics`
+    monitor: str = "valid_loss"  # or a metric: what patience, the plateau and the best point look at
+    patience: int = Field(default=0, ge=0)  # measurements without a better one before stopping; 0: never
+    min_delta: float = Field(default=0.0, ge=0)  # how much better counts as better, for patience
     sampling: str = SHUFFLED  # or cyclic, random, balanced: which samples a step sees
-    patience: int = Field(default=0, ge=0)  # measurements without a better validation loss before stopping; 0: never
     accumulate: int = Field(default=1, ge=1)  # parts in which a minibatch goes through the model; the step is the same
     snapshots: int = Field(default=0, ge=0)  # 0: none
     plateau: dict[str, Any] | None = None
@@ -66,6 +76,14 @@ class Recipe(BaseModel):
     schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    transfer: dict[str, Any] | None = None  # weights to begin at, what is frozen, the pace of layers: ravine.transfer
+
+    @property
+    def measured(self) -> list[str]:
+        """The metrics that are measured beside the loss: what is monitored too, and what class weights are for."""
+        more = [] if self.monitor in ("valid_loss", *SHOWN) else [self.monitor]
+        weighed = [] if self.class_weights is None else ["balanced-accuracy"]
+        return list(dict.fromkeys([*self.metrics, *more, *weighed]))
 
     def make_rule(self) -> Declared:
         """The checked rule, or the method on the whole training part."""
@@ -93,8 +111,11 @@ class Recipe(BaseModel):
         return check(from_spec(self.schedule[BATCH])).over(self.epochs) if BATCH in self.schedule else None
 
     def make_plateau(self) -> Plateau | None:
-        """The checked plateau."""
-        return None if self.plateau is None else plateau_from(self.plateau)
+        """The checked plateau, which waits for more where what is monitored is better when larger."""
+        if self.plateau is None:
+            return None
+        larger = monitor_of(self.monitor).larger
+        return plateau_from({"mode": "max" if larger else "min", **self.plateau})
 
     def make_penalties(self) -> list[Part]:
         """The checked penalties and projections, in their order."""
@@ -125,8 +146,13 @@ class Recipe(BaseModel):
             check_augmentable(rule)
         check_sampling(self.sampling)
         check_sampled(self.sampling, rule)
+        if self.transfer is not None:
+            Transfer.of(self.transfer)
         if self.preprocess is not None:
             check_names(self.preprocess)
+        monitor_of(self.monitor)
+        for name in self.metrics:
+            metric_of(name)
         self.make_schedules()
         self.make_growth()
         self.make_penalties()

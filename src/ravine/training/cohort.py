@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
-
 from ravine.engines.lane import Lane, Model
 from ravine.problems.problem import Problem
+from ravine.results import Point
 from ravine.rules.rule import Rule
 from ravine.training.clock import Clock
 from ravine.training.layered import Runner
@@ -83,9 +82,9 @@ class Cohort:
 
     def _record(self, measured: Measured) -> list[bool]:
         epoch = self.clock.epoch_at(measured.tick)
-        before = measured.train_loss is None
-        train = torch.zeros(len(self.runs)) if measured.train_loss is None else measured.train_loss
-        rows = zip(self.runs, train.tolist(), measured.valid_loss.tolist(), measured.metric.tolist(), strict=True)
+        losses = [None] * len(self.runs) if measured.train_loss is None else measured.train_loss.tolist()
+        rows = zip(losses, measured.valid_loss.tolist(), measured.metric.tolist(), measured.metrics, strict=True)
+        points = [Point(epoch=epoch, train_loss=t, valid_loss=v, metric=m, metrics=more) for t, v, m, more in rows]
         for run in self.runs:
             run.tick = measured.tick
-        return [not run.diverged and run.record(epoch, None if before else t, v, m) for run, t, v, m in rows]
+        return [not run.diverged and run.record(point) for run, point in zip(self.runs, points, strict=True)]

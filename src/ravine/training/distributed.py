@@ -17,6 +17,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from ravine.engines.classes import mass_of
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import Keyed, noise_key
 from ravine.engines.share import Share, SharedBatchNorm, with_shared_batchnorm
@@ -138,7 +139,7 @@ class Distributed:
             shared = self._shared(x, y)
             with synchronised(shared, last=place == pieces - 1):
                 loss = shared(x, y)
-                loss = loss * (share.weight * len(piece) / len(index))
+                loss = loss * (mass_of(self.loss, part.y[own]) / (mass_of(self.loss, part.y[index]) or 1.0))
                 (loss * self.size).backward()  # DDP and FSDP take the mean over processes
             total += loss.detach()
         for p in self.parameters.values():

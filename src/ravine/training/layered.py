@@ -11,6 +11,7 @@ from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.engines.noise import noise_key
 from ravine.engines.terms import held_of, total
+from ravine.engines.tiers import check_tiers
 from ravine.problems.problem import Part, Problem
 from ravine.recipe import check_augmentable, check_sampled
 from ravine.rules.rule import Declared, name_of, values, with_values
@@ -33,7 +34,8 @@ def alone(model: Model, loss: Loss, lane: Lane) -> Whole | Layered:
 
 
 def check_contender(rule: Declared, model: Model, problem: Problem) -> None:
-    """Raise a `UserError` where a method cannot work on this model, or on samples that change."""
+    """Raise a `UserError` where a contender cannot work on this model, or on samples that change."""
+    check_tiers(rule, model)
     if problem.augment is not None:
         check_augmentable(rule)
     check_sampled(problem.sampling, rule)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from ravine.engines.classes import lane_losses
+from ravine.engines.classes import lane_losses, mass_of
 from ravine.losses import finish_metric, metric_of
+from ravine.metrics import confused, measured
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import key
 from ravine.training.clock import Clock
@@ -28,6 +29,7 @@ class Measured:
     train_loss: Tensor | None  # mean over the steps since the last tick; None before the first step
     valid_loss: Tensor
     metric: Tensor
+    metrics: list[dict[str, float | None]] = field(default_factory=list[dict[str, float | None]])  # of each lane
 
 
 def advance(
@@ -62,26 +64,61 @@ def _own_noise(seed: int) -> Generator[None]:
 
 
 def measure(lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None) -> Measured:
-    """The lanes' loss and metric on the validation part."""
-    loss, metric = evaluate(lanes.predict, len(lanes), lanes.loss, problem, problem.valid)
-    return Measured(tick, train_loss, loss, metric)
+    """The lanes' loss and metrics on the validation part."""
+    kept: list[Tensor] | None = [] if problem.metrics else None
+    loss, metric = evaluate(lanes.predict, len(lanes), lanes.loss, problem, problem.valid, kept)
+    return Measured(tick, train_loss, loss, metric, metrics_of(problem, problem.valid, kept or [], len(lanes)))
 
 
 @torch.no_grad()
 def evaluate(
-    predict: Callable[[Tensor], Tensor], lanes: int, loss: Loss, problem: Problem, part: Part
+    predict: Callable[[Tensor], Tensor],
+    lanes: int,
+    loss: Loss,
+    problem: Problem,
+    part: Part,
+    kept: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean loss and metric on a part, each [K], of the lanes behind ``predict`` [n, ...] -> [K, n, outputs]."""
+    """Mean loss and metric on a part, each [K], of the lanes behind ``predict`` [n, ...] -> [K, n, outputs].
+
+    The outputs are put into ``kept``, where it is given.
+    """
     count = metric_of(problem)
     rows = max(64, 2**17 // (lanes * max(1, problem.outputs)))
     mean = torch.zeros(lanes, dtype=torch.float64)
     total = torch.zeros(lanes, dtype=torch.float64)
+    mass = 0.0
     for begin in range(0, len(part), rows):
         x, y = part.x[begin : begin + rows], part.y[begin : begin + rows]
         out = predict(x)
-        mean += lane_losses(loss, out, y).double() * len(y)
+        own = mass_of(loss, y)
+        if own > 0:  # a part may hold only classes that do not count
+            mean += lane_losses(loss, out, y).double() * own
+        mass += own
         total += count(out, y)
-    return mean / len(part), finish_metric(problem, total, part.y)
+        if kept is not None:
+            kept.append(out)
+    return mean / mass, finish_metric(problem, total, part.y)
+
+
+def metrics_of(problem: Problem, part: Part, kept: list[Tensor], lanes: int) -> list[dict[str, float | None]]:
+    """The further metrics of each lane, of outputs [K, n, ...] that lie in pieces."""
+    if not kept:
+        return [{} for _ in range(lanes)]
+    out = torch.cat(kept, dim=1)
+    scale = (problem.target_mean, problem.target_scale)
+    return [measured(problem.metrics, own, part.y, problem.task, scale) for own in out]
+
+
+@torch.no_grad()
+def confusion_of(module: nn.Module, problem: Problem, part: Part) -> list[list[int]]:
+    """How many samples of each class (row) the model takes for each class (column); empty for numbers."""
+    if problem.task != "classification":
+        return []
+    kept: list[Tensor] = []
+    module.eval()
+    evaluate(lambda x: module(x).unsqueeze(0), 1, lambda out, y: out.sum() * 0, problem, part, kept)
+    return confused(torch.cat(kept, dim=1)[0], part.y).tolist()
 
 
 def evaluate_model(module: nn.Module, loss: Loss, problem: Problem, part: Part) -> tuple[float, float]:

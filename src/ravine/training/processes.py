@@ -98,8 +98,8 @@ class Processes:
         (lane,) = lanes
         return Distributed(model, loss, lane, self.rank, self.size, self.parallel, self.device)
 
-    def check(self, recipe: Recipe, clock: Clock, projects: bool) -> None:
-        """Raise one sentence where a recipe cannot be shared; ``projects`` says that weights change after a step."""
+    def check(self, recipe: Recipe, clock: Clock, model: Model) -> None:
+        """Raise one sentence where a recipe cannot be shared."""
         rule = recipe.make_rule()
         if not isinstance(rule, Rule):
             raise UserError(f"{name_of(rule)} takes the whole training part in one process: train it without torchrun")
@@ -110,8 +110,10 @@ class Processes:
                 f"{what} of {smallest} cannot be shared by {self.size} processes, each needs a sample: "
                 "give a larger batch or fewer processes"
             )
+        if model.tiers:
+            raise UserError("layer_rates and unfreeze pace layers in one process only: train without torchrun")
         if self.parallel == "fsdp":
-            self._check_sharded(rule, projects)
+            self._check_sharded(rule, model.terms is not None and model.terms.finishes)
 
     def _check_sharded(self, rule: Rule, projects: bool) -> None:
         cure = "use a rule that sees one entry at a time, such as adamw, or --parallel ddp"

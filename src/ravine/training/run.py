@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from ravine.engines.lane import Lane
+from ravine.metrics import Monitor
 from ravine.results import Point, RunResult, Stage, Status
 from ravine.rules.rule import Declared, name_of, values
 from ravine.schedules import Schedule, check, from_spec
@@ -49,33 +50,39 @@ class Run:
     tick: int = -1  # the last tick it was measured at
     curve: list[Point] = field(default_factory=list[Point])
     diverged: str = ""
-    best: Lane | None = None  # the state at the lowest validation loss, for runs that keep it
+    best: Lane | None = None  # the state at the best point, for runs that keep it
     snapshots: list[Lane] = field(default_factory=list[Lane])  # the weights at the ticks at which they were to be kept
     since: float = 0.0  # the epoch after which a point can be the best: before it the weights were not yet pruned
+    monitor: Monitor = field(default_factory=Monitor)  # what says which point is the best
 
     @property
     def best_point(self) -> Point | None:
-        """The measured point with the lowest validation loss, not counting those up to ``since`` and before a step."""
-        finite = [point for point in self.curve[1:] if math.isfinite(point.valid_loss) and point.epoch > self.since]
-        return min(finite, key=lambda point: point.valid_loss, default=None)
+        """The best measured point, not counting those up to ``since`` and before a step."""
+        return self.monitor.best(self.curve, self.since)
 
     @property
     def score(self) -> float:
-        """Lowest validation loss; inf for a run that diverged or was not measured."""
-        return self.best_point.valid_loss if self.best_point and not self.diverged else math.inf
+        """What is monitored at the best point, smaller being better; inf where it diverged or was not measured."""
+        return self.monitor.cost(self.best_point) if self.best_point and not self.diverged else math.inf
 
-    def record(self, epoch: float, train_loss: float | None, valid_loss: float, metric: float) -> bool:
+    @property
+    def has_learned(self) -> bool:
+        """Whether it was ever better than before the first step."""
+        return bool(self.curve) and self.score < self.monitor.cost(self.curve[0])
+
+    def record(self, point: Point) -> bool:
         """Keep one point; True if it is the best so far. A loss that is not finite, or exploded, closes the run."""
+        epoch, train_loss, valid_loss = point.epoch, point.train_loss, point.valid_loss
         start = self.curve[0].valid_loss if self.curve else valid_loss
         wrong = valid_loss if train_loss is None or math.isfinite(train_loss) else train_loss
         if not math.isfinite(wrong):
             self.diverged = f"loss became {'NaN' if math.isnan(wrong) else 'infinite'} by epoch {epoch:.3g}"
             return False
         before = self.score
-        self.curve.append(Point(epoch=epoch, train_loss=train_loss, valid_loss=valid_loss, metric=metric))
+        self.curve.append(point)
         if valid_loss > EXPLODED * max(start, 1e-3):
             self.diverged = f"loss rose to {valid_loss:.1e} by epoch {epoch:.3g}"
-        return len(self.curve) > 1 and valid_loss < before and epoch > self.since
+        return len(self.curve) > 1 and self.monitor.cost(point) < before and epoch > self.since
 
     def result(self, status: Status) -> RunResult:
         """The run as a value to keep."""
@@ -95,4 +102,5 @@ class Run:
             best_epoch=best.epoch if best else 0.0,
             valid_loss=best.valid_loss if best else None,
             metric=best.metric if best else None,
+            metrics=best.metrics if best else {},
         )

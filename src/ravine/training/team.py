@@ -40,8 +40,8 @@ class Team(Protocol):
         """What drives these lanes; lanes of methods come one at a time."""
         ...
 
-    def check(self, recipe: Recipe, clock: Clock, projects: bool) -> None:
-        """Raise one sentence where a recipe cannot be shared; ``projects``: its terms change weights after a step."""
+    def check(self, recipe: Recipe, clock: Clock, model: Model) -> None:
+        """Raise one sentence where a recipe cannot be shared."""
         ...
 
 
@@ -62,7 +62,7 @@ class Alone:
         """What ``work`` gives."""
         return work()
 
-    def check(self, recipe: Recipe, clock: Clock, projects: bool) -> None:
+    def check(self, recipe: Recipe, clock: Clock, model: Model) -> None:
         """Nothing is shared."""
 
     def runner(self, model: Model, loss: Loss, lanes: Sequence[Lane]) -> Runner:

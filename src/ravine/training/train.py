@@ -14,16 +14,18 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ravine.engines.lane import Lane, Model
+from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.initial import Initialised
 from ravine.losses import loss_of
+from ravine.metrics import monitor_of
 from ravine.models import model_factory
 from ravine.noise import Noised, noise_from_spec
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
 from ravine.penalties import Bound, check_activations, part_from_spec
-from ravine.problems.prepare import prepared
+from ravine.problems.decide import decided
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import order
 from ravine.recipe import Recipe
@@ -38,6 +40,7 @@ from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
 from ravine.training.team import Alone, Team
 from ravine.training.track import Track
+from ravine.transfer.spec import Transfer, Transferred
 
 LOOKED_AT = 256  # training samples that an initialiser which looks at data sees
 
@@ -56,15 +59,19 @@ class Design(Protocol):
     @property
     def init(self) -> str | dict[str, Any] | None: ...  # noqa: D102
     @property
+    def transfer(self) -> dict[str, Any] | None: ...  # noqa: D102
+    @property
     def noise(self) -> list[dict[str, Any]]: ...  # noqa: D102
 
 
 def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
-    """The factory of a recipe's model, with its norm, initialiser and noise; a seed makes the same weights anywhere."""
+    """The factory of a recipe's model, its weights drawn or transferred, with noise; a seed makes the same anywhere."""
     factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
     if design.init is not None:
         sight = order(0, 0, len(problem.train))[:LOOKED_AT]
         factory = Initialised(factory, design.init, problem.train.x[sight])
+    if design.transfer is not None:
+        factory = Transferred(factory, Transfer.of(design.transfer))
     noises = [noise_from_spec(spec) for spec in design.noise]
     return Noised(factory, noises) if noises else factory
 
@@ -108,17 +115,18 @@ class Training:
         log_samples: bool = False,
         team: Team | None = None,
     ) -> None:
-        problem = prepared(problem, recipe.preprocess, recipe.augment, recipe.sampling)
+        problem = decided(problem, recipe)
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.team = team or Alone()
         self.loss = loss_of(problem)
         recipe.check()
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
+        check_tiers(recipe.make_rule(), self.model)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
-        self.team.check(recipe, self.clock, self.model.terms is not None and self.model.terms.finishes)
+        self.team.check(recipe, self.clock, self.model)
         if log_samples and isinstance(recipe.make_rule(), Method):
             raise UserError(
                 f"--log-samples: {name_of(recipe.make_rule())} sees all training samples at every step: leave it out"
@@ -128,7 +136,7 @@ class Training:
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
         lane = self.model.lane(candidate.rule, candidate.bound(recipe.epochs), recipe.seed)
         self.state = Run(f"s{recipe.seed}", candidate, recipe.seed, "train", lane)
-        self.state.since = recipe.complete_from
+        self.state.since, self.state.monitor = recipe.complete_from, monitor_of(recipe.monitor)
         self.stopped_early = False
         self.interrupted = False
         self._saved, self._saving = -math.inf, 0.0
@@ -174,16 +182,15 @@ class Training:
         if self.plateau is None or self.state.tick < 1:
             return
         point = self.state.curve[-1]
-        self.waiting, reduce = self.plateau.after(self.waiting, point.valid_loss)
+        self.waiting, reduce = self.plateau.after(self.waiting, self.state.monitor.value(point))
         before = self.reductions[-1][1] if self.reductions else values(self.state.candidate.rule)["lr"]
         if reduce and (lower := self.plateau.reduced(before)) < before:
             track.set_hyper(self.state, "lr", lower)
             self.reductions.append((point.epoch, lower))
 
     def _patience_is_out(self) -> bool:
-        best = self.state.best_point
-        since = len(self.state.curve) - 1 - (self.state.curve.index(best) if best else 0)
-        return 0 < self.recipe.patience <= since
+        waited = self.state.monitor.waited(self.state.curve, self.recipe.min_delta, self.state.since)
+        return 0 < self.recipe.patience <= waited
 
     def _save(self, track: Track, at_once: bool = False) -> None:
         if self.folder is None or not self.team.any(at_once or checkpoint.due(self._saved, self._saving)):
@@ -206,7 +213,7 @@ class Training:
         if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
             raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
-        self.state.since = self.recipe.complete_from
+        self.state.since, self.state.monitor = self.recipe.complete_from, monitor_of(self.recipe.monitor)
         self.stopped_early = bool(facts["stopped_early"])
         self.waiting = Waiting(**facts.get("waiting", {}))
         self.reductions = [(epoch, rate) for epoch, rate in facts.get("reductions", [])]
@@ -225,7 +232,7 @@ class Training:
 
     @property
     def best(self) -> Lane | None:
-        """The weights at the lowest validation loss."""
+        """The weights at the best point."""
         return self.state.best
 
     @property
