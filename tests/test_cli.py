@@ -126,7 +126,7 @@ def test_race_then_everything_that_is_done_with_it(tmp_path: Path, capfd: pytest
     assert call("race", "wine", *QUICK) == 0
     shown = capfd.readouterr()
     [folder] = Path().glob("race-wine-*")
-    assert {"report.html", "winner.toml", "state.json"} <= {path.name for path in folder.iterdir()}
+    assert {"report.html", "winner.toml", "checkpoints"} <= {path.name for path in folder.iterdir()}
     assert "Verdict:" in shown.out and f"{folder}/winner.toml" in shown.out
     assert "\x1b" not in shown.err + shown.out  # plain lines where there is no terminal
     assert "178 rows" in shown.err and "finals over 2 seeds" in shown.err
@@ -237,7 +237,7 @@ def test_ctrl_c_then_resume_is_the_uninterrupted_race() -> None:
     command = ["race", "wine", *QUICK, "--epochs", "60", "--batch", "32", "--seed", "3"]
     process = subprocess.Popen([*SCRIPT, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 60
-    while not list(Path().glob("race-*/state.json")) and time.monotonic() < limit:
+    while not list(Path().glob("race-*/checkpoints/0*")) and time.monotonic() < limit:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, said = process.communicate()

@@ -12,7 +12,7 @@ import ravine
 
 ROOT = Path(ravine.__file__).parent
 LAYERS = (
-    "errors", "types", "_version", "files", "randomness", "validation", "gradients", "surfaces",
+    "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.blame", "code", "metrics",
     "problems.inputs", "problems.balance", "problems.problem",

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from ravine.checkpoints.tensors import in_parts
 from ravine.engines.lane import Model
 from ravine.files import digest_of, write_whole
 from ravine.models import model_factory
@@ -17,7 +18,6 @@ from ravine.rules.rule import make
 from ravine.training.clock import Clock
 from ravine.training.crew import crew
 from ravine.training.run import Candidate, Run
-from ravine.training.tensors import in_parts
 from ravine.training.track import Track
 
 PROBLEM = load("wine")

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from safetensors.torch import load_file
 
 from ravine.errors import UserError
 from ravine.problems import load
+from ravine.problems.problem import Problem
 from ravine.recipe import Recipe
 from ravine.results import Point
+from ravine.training import checkpoint
 from ravine.training.clock import Batches, Clock
 from ravine.training.loop import evaluate_model
 from ravine.training.train import Training
@@ -139,12 +143,12 @@ def test_killed_at_random_times_and_resumed_is_the_uninterrupted_run(tmp_path: P
     killed, out = 0, ""
     for _ in range(3):
         arguments = ["train", "recipe.toml", "--out", "mine", "--json"]
-        if (tmp_path / "mine" / "state.json").exists():
+        if list(tmp_path.glob("mine/checkpoints/0*")):
             arguments.append("--resume")
         process = ravine(*arguments, cwd=tmp_path)
         if killed < 2:
             limit = time.monotonic() + 60
-            while not (tmp_path / "mine" / "state.json").exists() and time.monotonic() < limit:
+            while not list(tmp_path.glob("mine/checkpoints/0*")) and time.monotonic() < limit:
                 time.sleep(0.02)
             time.sleep(draw.uniform(0, 0.6))
             process.kill()
@@ -166,16 +170,35 @@ def flipped(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
-@pytest.mark.parametrize("name", ["state.json", "lanes-*.safetensors"])
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.999])
+@pytest.mark.parametrize("name", ["manifest.json", "state.safetensors"])
+@pytest.mark.parametrize("share", [0.2, 0.999])
 @pytest.mark.parametrize("how", ["flip", "cut"])
-def test_a_damaged_checkpoint_is_refused_in_a_sentence(tmp_path: Path, name: str, share: float, how: str) -> None:
-    trained(folder=tmp_path, stop_at=2)
-    [file] = tmp_path.glob(name)
+def test_a_damaged_checkpoint_is_told_and_the_one_before_gives_the_same_bits(
+    tmp_path: Path, name: str, share: float, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "due", lambda *_: True)
+    recipe = RECIPE.model_copy(update={"epochs": 2})
+    trained(recipe, tmp_path, stop_at=3)
+    file = sorted(tmp_path.glob(f"checkpoints/0*/{name}"))[-1]
     content = file.read_bytes()
     at = int(share * len(content))
     file.write_bytes(flipped(content, at) if how == "flip" else content[:at])
-    with pytest.raises(UserError, match=r"damaged .*start again") as refused:
+    resumed = Training(recipe, load("wine"), tmp_path)
+    resumed.restore(tmp_path)
+    [told] = resumed.saving.troubles
+    assert told.startswith(str(file.parent)) and "damaged" in told and "is used instead" in told and "\n" not in told
+    assert resumed.state.tick == 2
+    for _ in resumed.run():
+        pass
+    assert resumed.result == trained(recipe).result
+    assert file.parent not in set(tmp_path.glob("checkpoints/*"))
+
+
+def test_where_no_checkpoint_is_sound_a_run_is_refused(tmp_path: Path) -> None:
+    trained(folder=tmp_path, stop_at=2)
+    for file in tmp_path.glob("checkpoints/*/state.safetensors"):
+        file.write_bytes(flipped(file.read_bytes(), 99))
+    with pytest.raises(UserError, match=r"state\.safetensors differs\).*checkpoint.*: start again") as refused:
         Training(RECIPE, load("wine")).restore(tmp_path)
     assert "\n" not in str(refused.value)
 
@@ -187,11 +210,36 @@ def test_what_belongs_to_another_run_is_refused(tmp_path: Path) -> None:
         Training(other, load("wine")).restore(tmp_path)
     with pytest.raises(UserError, match="no checkpoint is there"):
         Training(RECIPE, load("wine")).restore(tmp_path / "nowhere")
-    manifest: dict[str, Any] = json.loads((tmp_path / "state.json").read_text())
-    next(tmp_path.glob("lanes-*")).unlink()
-    with pytest.raises(UserError, match="start again"):
-        Training(RECIPE, load("wine")).restore(tmp_path)
-    assert manifest["format"] == 1
+
+
+def named(*layers: tuple[str, int, int]) -> Problem:
+    """Wine with a model of one's own, whose layers have these names and sizes."""
+    made = [(name, torch.nn.Linear(inputs, outputs)) for name, inputs, outputs in layers]
+    return replace(load("wine"), model=lambda: torch.nn.Sequential(OrderedDict(made)))
+
+
+@pytest.mark.parametrize(
+    ("layers", "sentence"),
+    [
+        ((("a", 13, 8), ("b", 8, 8), ("c", 8, 3)), r"of another model \(d.weight is \[8, 8\] there and missing here\)"),
+        ((("a", 13, 9), ("d", 9, 8), ("c", 8, 3)), r"of another model \(a.weight is \[8, 13\] there and \[9, 13\]"),
+    ],
+)
+def test_state_goes_to_weights_of_the_same_names_and_shapes(tmp_path: Path, layers: Any, sentence: str) -> None:
+    recipe = RECIPE.model_copy(update={"model": "own", "epochs": 1})
+    first = Training(recipe, named(("a", 13, 8), ("d", 8, 8), ("c", 8, 3)), tmp_path)
+    assert list(first.run())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=sentence):
+        Training(recipe, named(*layers), tmp_path).restore(tmp_path)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_two_layers_of_one_shape_that_changed_places_are_told(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"model": "own", "epochs": 1})
+    assert list(Training(recipe, named(("a", 13, 13), ("b", 13, 13), ("c", 13, 3)), tmp_path).run())
+    with pytest.raises(UserError, match="its weights have another order"):
+        Training(recipe, named(("b", 13, 13), ("a", 13, 13), ("c", 13, 3)), tmp_path).restore(tmp_path)
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from ravine import report
+from ravine.checkpoints import claimed, holds, newest
 from ravine.errors import UserError
 from ravine.files import slug
 from ravine.losses import loss_text
@@ -24,7 +26,6 @@ from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe
 from ravine.results import RaceResult
-from ravine.training import checkpoint
 from ravine.training.train import Training, model_for, penalised
 from ravine.types import Loss
 from ravine.validation import validated
@@ -159,13 +160,14 @@ def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
 
 def resume(folder: Path, data: Any = None, model: Callable[[], nn.Module] | None = None) -> Race:
     """The race that a folder holds, ready to go on; data and model given in Python must be given again."""
-    facts, _ = checkpoint.load(folder)
-    if "spec" not in facts:
-        raise UserError(f"{folder}: its checkpoint is of a training run, not of a race")
-    spec = RaceSpec.model_validate(facts["spec"])
-    problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model)
-    running = start(spec, problem, folder)
-    running.restore(folder)
+    with claimed(folder) if holds(folder) else nullcontext():  # whoever works there would remove what is read here
+        facts = newest(folder, tensors=False).facts
+        if "spec" not in facts:
+            raise UserError(f"{folder}: its checkpoint is of a training run, not of a race")
+        spec = RaceSpec.model_validate(facts["spec"])
+        problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model)
+        running = start(spec, problem, folder)
+        running.restore(folder)
     return running
 
 

@@ -8,38 +8,68 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from ravine.errors import UserError
 
+PART = ".part"  # how the name of a file ends, after a dot at its begin, that is being written
+Content: TypeAlias = bytes | Iterable[bytes | memoryview]
 
-def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview]) -> str:
+
+def write_whole(path: Path, content: Content) -> str:
     """Write a file so that a reader, or a killed process, finds the old one or the new one; returns its SHA-256.
 
     ``content`` may come in parts, which need not be in memory at the same time.
     """
-    handle, name, hashed = -1, "", hashlib.sha256()
+    name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            for part in (content,) if isinstance(content, bytes) else content:
-                file.write(part)
-                hashed.update(part)
-            file.flush()
-            os.fsync(file.fileno())
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
+        sha = _pour(handle, content)
         os.chmod(name, 0o644)
         os.replace(name, path)
         name = ""
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        flush_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {reason(error)}") from error
     finally:
         if name:
             Path(name).unlink(missing_ok=True)
+    return sha
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written in a folder that no other process writes now."""
+    for path in folder.glob(f".*{PART}"):
+        path.unlink(missing_ok=True)
+
+
+def write_through(path: Path, content: Content) -> str:
+    """Write a new file to the disk itself, not only to its cache, in a folder that nobody reads yet; its SHA-256."""
+    return _pour(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), content)
+
+
+def flush_folder(folder: Path) -> None:
+    """Let the names in a folder survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _pour(handle: int, content: Content) -> str:
+    """Write the parts one after another, flush them to the disk, and close; each call of the system is Python's own."""
+    hashed = hashlib.sha256()
+    try:
+        for part in (content,) if isinstance(content, bytes) else content:
+            hashed.update(part)
+            rest = memoryview(part)
+            while len(rest):
+                rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
     return hashed.hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,6 +123,7 @@ def race(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with an interrupted race", rich_help_panel=FILES)
     ] = False,
+    keep: Annotated[int, typer.Option(min=1, help="checkpoints to keep, the last so many", rich_help_panel=FILES)] = 2,
     out: Annotated[
         Path, typer.Option(help="folder in which the race's folder is made", rich_help_panel=FILES)
     ] = Path(),
@@ -143,6 +145,7 @@ def race(
 
     if resume:
         running = _resumed(source, out)
+        running.saving.keep = keep
         with Store.open(store) as opened:
             _run(running, opened, json)
         return
@@ -162,6 +165,7 @@ def race(
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)
+    running.saving.keep = keep
     with Store.open(store) as opened:
         _run(running, opened, json)
 
@@ -174,7 +178,7 @@ def _started(spec: RaceSpec, out: Path) -> Race:
     check_folder(out)
     problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss)
     running = api.start(spec, problem)
-    running.folder = out / running.about["id"]
+    running.saving.folder = out / running.about["id"]
     running.about["command"] = shlex.join(["ravine", *sys.argv[1:]])
     return running
 
@@ -182,38 +186,40 @@ def _started(spec: RaceSpec, out: Path) -> Race:
 def _resumed(source: str | None, out: Path) -> Race:
     """The race in the folder that is named, or the newest unfinished one of ``out``."""
     from ravine import api
-    from ravine.training import checkpoint
+    from ravine.checkpoints import newest
 
     if source is not None:
         return api.resume(Path(source))
-    folders = sorted(out.glob("race-*/state.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in folders:
-        facts, _ = checkpoint.load(path.parent)
-        if facts.get("phase") not in (None, "done"):
-            return api.resume(path.parent)
+    folders = sorted(out.glob("race-*/checkpoints"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for folder in (path.parent for path in folders):
+        if newest(folder, tensors=False).facts.get("phase") not in (None, "done"):
+            return api.resume(folder)
     raise UserError(f"{out}: no interrupted race is there to resume")
 
 
 def _run(running: Race, store: Store, json: bool) -> None:
     """Show the race while it runs, keep it as it goes, and leave the report and the recipe."""
     from ravine import report
+    from ravine.cli.kept import each, fail, told
     from ravine.cli.watch import watch
     from ravine.racing.outcome import result_of, winner_recipe
 
     stage = ""
-    try:
-        for moment in watch(running, quiet=json):
-            if f"{moment.phase}{moment.rung}" != stage and running.runs:
-                stage = f"{moment.phase}{moment.rung}"
-                store.save_race(result_of(running))
-    except KeyboardInterrupt:  # pressed twice, while a picture was drawn
-        running.interrupted = True
-    result = result_of(running)
-    store.save_race(result)
-    recipe = winner_recipe(running)
-    if recipe is not None and running.folder is not None:
-        report.write(result, running.folder / "report.html")
-        recipe.save(running.folder / "winner.toml")
+    with running.saving.claimed():
+        try:
+            for moment in told(watch(running, quiet=json), running.saving):
+                if f"{moment.phase}{moment.rung}" != stage and running.runs:
+                    stage = f"{moment.phase}{moment.rung}"
+                    for trouble in each([lambda: store.save_race(result_of(running))]):
+                        print(f"Note: {trouble}; the race goes on", file=sys.stderr)
+        except KeyboardInterrupt:  # pressed twice, while a picture was drawn
+            running.interrupted = True
+        result, recipe, folder = result_of(running), winner_recipe(running), running.folder
+        kept: list[Callable[[], object]] = [lambda: store.save_race(result)]
+        if recipe is not None and folder is not None:
+            kept.append(lambda: report.write(result, folder / "report.html"))
+            kept.append(lambda: recipe.save(folder / "winner.toml"))
+        failed = each(kept)
     if json:
         print(result.model_dump_json())
     else:
@@ -223,5 +229,6 @@ def _run(running: Race, store: Store, json: bool) -> None:
     if running.interrupted:
         why = "Out of time" if running.out_of_time else "Interrupted"
         print(f"{why}: this is what is known. Go on with: ravine race --resume {running.folder}", file=sys.stderr)
-        if not running.out_of_time:
-            raise typer.Exit(130)
+    fail([*failed, *running.saving.last_failure])
+    if running.interrupted and not running.out_of_time:
+        raise typer.Exit(130)

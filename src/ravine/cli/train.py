@@ -6,7 +6,7 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
     ] = False,
+    keep: Annotated[int, typer.Option(min=1, help="checkpoints to keep: the last so many, and the best")] = 2,
     log_samples: Annotated[
         bool, typer.Option("--log-samples", help="write the ids that each step saw to samples.log in the folder")
     ] = False,
@@ -58,27 +59,34 @@ def train(
       ravine train recipe.toml --out mine --resume
       ravine train recipe.toml --log-samples        which samples each step saw: ravine data samples
     """
-    from ravine.store import Store
-    from ravine.training.meeting import is_shared, team_of
+    from ravine.checkpoints import holds
+    from ravine.cli.kept import begun, each, fail
+    from ravine.training.meeting import is_shared, restarts, team_of
 
-    begin = time.monotonic()
     with team_of(parallel) as team, ExitStack() as stack:
         running, folder, notes = team.together(lambda: _prepared(recipe, out, resume, log_samples, team))
+        resume = resume or (restarts()[0] > 0 and holds(folder))
         if team.rank:
-            team.together(lambda: None)
+            team.together(lambda: running.restore(folder) if resume else None)
             for _ in running.run():
                 pass
-            raise typer.Exit(130 if running.interrupted else 1 if running.state.diverged else 0)
-        opened = stack.enter_context(team.together(lambda: Store.open(store)))
+            raise typer.Exit(130 if running.interrupted else int(running.result.status == "diverged"))
+        running.saving.keep = keep
+        opened = team.together(lambda: stack.enter_context(begun(running, folder, resume, store)))
         for note in notes:
             print(f"Note: {note}", file=sys.stderr)
+        begin = time.monotonic()
         _watch(running, quiet=json)
-        _keep(opened, running, running.recipe, folder, time.monotonic() - begin)
-        _show(running, folder, test, json)
+        failed = each(_keep(opened, running, running.recipe, folder, time.monotonic() - begin))
+    _show(running, folder, test, json)
     if running.interrupted:
-        begun = "repeat the torchrun command with" if is_shared() else f"ravine train {recipe}"
-        print(f"Interrupted. Go on with: {begun} --out {folder} --resume", file=sys.stderr)
+        again = "repeat the torchrun command with" if is_shared() else f"ravine train {recipe}"
+        print(f"Interrupted. Go on with: {again} --out {folder} --resume", file=sys.stderr)
+    fail([*failed, *running.saving.last_failure])
+    if running.interrupted:
         raise typer.Exit(130)
+    if running.result.status == "diverged":
+        raise typer.Exit(1)
 
 
 def _prepared(
@@ -103,17 +111,11 @@ def _prepared(
     probe(factory, problem, read.model)
     if resume and out is None:
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
-    again, most = restarts()
-    if most and out is None:
+    if restarts()[1] and out is None:
         raise UserError("torchrun --max-restarts needs --out, the folder from which a restarted run goes on")
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
     running = Training(read, problem, folder, log_samples, team)
-    begun = (folder / "state.json").exists()
-    if resume or (begun and again):
-        running.restore(folder)
-    elif begun:
-        raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
     notes = [str(finding) for finding in lint(read, len(problem.train))]
     drawn = factory
     while isinstance(drawn, Noised | Transferred):
@@ -130,9 +132,11 @@ def _watch(running: Training, quiet: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from ravine.cli.kept import told
+
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        for point in running.run():
+        for point in told(running.run(), running.saving):
             if not quiet and point.epoch == int(point.epoch):
                 further = "".join(f", {words}" for words in _metrics(point.metrics))
                 console.print(
@@ -143,7 +147,7 @@ def _watch(running: Training, quiet: bool) -> None:
     words = TextColumn("{task.description}")
     with Progress(BarColumn(), words, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=running.clock.ticks, completed=max(0, running.state.tick))
-        for point in running.run():
+        for point in told(running.run(), running.saving):
             further = "".join(f"  {words}" for words in _metrics(point.metrics)[:2])  # a line has room for two
             text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}{further}"
             bar.update(task, completed=running.state.tick, description=text)
@@ -154,8 +158,10 @@ def _metrics(measured: Mapping[str, float | None]) -> list[str]:
     return [f"{name} {'undefined' if value is None else format(value, '.4g')}" for name, value in measured.items()]
 
 
-def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds: float) -> None:
-    """The run into the store; the recipe, the curve and the best weights into the folder."""
+def _keep(
+    store: Store, running: Training, recipe: Recipe, folder: Path, seconds: float
+) -> Iterator[Callable[[], object]]:
+    """The run into the store; the recipe, the curve and the best weights into the folder: one after another."""
     from safetensors.torch import save
 
     from ravine.files import write_whole
@@ -175,17 +181,18 @@ def _keep(store: Store, running: Training, recipe: Recipe, folder: Path, seconds
         recipe=recipe.model_dump(exclude_none=True),
         result=running.result,
     )
-    store.save_run(kept)
-    write_whole(folder / "recipe.toml", recipe.toml().encode())
-    write_whole(folder / "result.json", kept.model_dump_json().encode())
+    yield lambda: store.save_run(kept)
+    yield lambda: write_whole(folder / "recipe.toml", recipe.toml().encode())
+    yield lambda: write_whole(folder / "result.json", kept.model_dump_json().encode())
     if (inputs := running.problem.inputs) is not None:
-        write_whole(folder / FILE, packed(inputs))
+        yield lambda: write_whole(folder / FILE, packed(inputs))
     if running.best is not None:
-        write_whole(folder / "best.safetensors", save(running.weights()))
+        yield lambda: write_whole(folder / "best.safetensors", save(running.weights()))
     if (averaged := running.averaged) is not None:
-        write_whole(folder / "averaged.safetensors", save(weights_of(averaged)))
+        yield lambda: write_whole(folder / "averaged.safetensors", save(weights_of(averaged)))
     for place, lane in enumerate(running.state.snapshots):
-        write_whole(folder / f"snapshot-{place + 1}.safetensors", save(weights_of(running.model.load(lane))))
+        path = folder / f"snapshot-{place + 1}.safetensors"
+        yield lambda path=path, lane=lane: write_whole(path, save(weights_of(running.model.load(lane))))
 
 
 def _snapshots(running: Training, test: bool) -> dict[str, Any]:
@@ -244,5 +251,3 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
             print(f"{name.replace('_', ' '):>{wide}}  {shown}")
         if said := _mistaken(matrix, running.problem.classes):
             print(f"{'most confused':>{wide}}  {said} ({of})")
-    if result.status == "diverged":
-        raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -23,11 +22,11 @@ from ravine.racing.spec import RaceSpec
 from ravine.racing.statistics import interval
 from ravine.results import Interval, Standing
 from ravine.rules.rule import name_of
-from ravine.training import checkpoint
 from ravine.training.interrupt import Request, stop_on_request
 from ravine.training.layered import check_contender
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
+from ravine.training.saving import Saving
 from ravine.training.track import Track
 
 
@@ -36,7 +35,8 @@ class Race:
 
     def __init__(self, spec: RaceSpec, problem: Problem, model: Model, folder: Path | None = None) -> None:
         problem = decided(problem, spec)
-        self.spec, self.problem, self.model, self.folder = spec, problem, model, folder
+        self.spec, self.problem, self.model = spec, problem, model
+        self.saving = Saving(folder, model)
         self.about = {"id": "race", "created": datetime.now(UTC).isoformat(timespec="seconds"), "command": ""}
         self.loss = loss_of(problem)
         self.setup = Setup.of(spec, problem)
@@ -56,8 +56,12 @@ class Race:
         self.interrupted = self.out_of_time = False
         self._request = Request()
         self._begin = time.monotonic()
-        self._saved, self._saving = -math.inf, 0.0
         self._track: Track | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where checkpoints, the report and the recipe go."""
+        return self.saving.folder
 
     @property
     def seconds(self) -> float:
@@ -78,7 +82,7 @@ class Race:
         """Go on from wherever the race is, to its end; Ctrl-C ends it early with what is known."""
         self._begin = time.monotonic()
         try:
-            with stop_on_request() as self._request:
+            with self.saving.claimed(), stop_on_request() as self._request:
                 yield from self._phases()
         except KeyboardInterrupt:
             self.interrupted = True
@@ -203,14 +207,9 @@ class Race:
         return moment_of(self.phase, self.rung, self.runs, done, self.seconds)
 
     def _save(self, at_once: bool = False) -> None:
-        """Write a checkpoint, so seldom that it costs less than a twentieth of the time."""
-        if self.folder is None or not (at_once or checkpoint.due(self._saved, self._saving)):
-            return
-        begin = time.monotonic()
-        with self._track.lent() if self._track else nullcontext():
-            checkpoint.save(self.folder, self.facts(), self.runs)
-        self._saved = time.monotonic()
-        self._saving = self._saved - begin
+        if self.saving.due(at_once):
+            with self._track.lent() if self._track else nullcontext():
+                self.saving.save(self.facts(), self.runs)
 
     def facts(self) -> dict[str, Any]:
         """Everything but the runs, as plain values."""
@@ -231,8 +230,8 @@ class Race:
         }
 
     def restore(self, folder: Path) -> None:
-        """Take over the state that a checkpoint holds."""
-        facts, self.runs = checkpoint.load(folder)
+        """Take over the state that the newest sound checkpoint holds."""
+        facts, self.runs = self.saving.load("spec", folder)
         self.about = facts["about"]
         self.phase, self.rung, self.notes = facts["phase"], facts["rung"], facts["notes"]
         self.rungs_run = [(count, epoch) for count, epoch in facts["rungs_run"]]

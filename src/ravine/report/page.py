@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64encode
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from ravine import reading
-from ravine.errors import UserError
+from ravine.files import write_whole
 from ravine.report import equation, figures, findings, numbers, rows, svg
 from ravine.results import RaceResult
 
@@ -50,15 +48,7 @@ def write_page(text: str, path: str | Path) -> Path:
     """Write a page to a file, or to ``report.html`` in a folder; the file is whole or not there at all."""
     target = Path(path)
     target = target / "report.html" if target.is_dir() else target
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise UserError(f"cannot write the report to {target}: {error.strerror}; name a file you may write") from error
+    write_whole(target, text.encode())
     return target
 
 

@@ -1,28 +1,23 @@
-"""Runs on disk: a manifest in JSON and the lanes' tensors in safetensors, found whole or not at all."""
+"""Runs as checkpoints: what is a number goes into the manifest's facts, what is a tensor into the file beside it."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ravine.checkpoints import Checkpoints, Found
 from ravine.engines.lane import Lane
 from ravine.errors import UserError
-from ravine.files import digest, digest_of, reason, write_whole
 from ravine.results import Point
 from ravine.rules.rule import values, with_values
 from ravine.schedules import check, from_spec, to_spec
 from ravine.solvers.spec import contender_from_spec, contender_to_spec
 from ravine.training.run import Candidate, Run
-from ravine.training.tensors import in_parts
 
-FORMAT = 1
-MANIFEST = "state.json"
 SELDOM = 10.0  # seconds between two checkpoints at least; also twenty times what one takes
 
 
@@ -31,61 +26,26 @@ def due(saved: float, saving: float) -> bool:
     return time.monotonic() - saved > max(SELDOM, 20 * saving)
 
 
-def save(folder: Path, facts: Mapping[str, Any], runs: Sequence[Run]) -> None:
-    """Write the state of all runs; the last one stays readable until the new one is whole."""
+def save(into: Checkpoints | Path, facts: Mapping[str, Any], runs: Sequence[Run], score: float | None = None) -> int:
+    """Write the state of all runs as one checkpoint and return its number."""
     tensors: dict[str, Tensor] = {}
     rows = [_run_row(i, run, tensors) for i, run in enumerate(runs)]
-    name = _next_name(folder)
-    sha = write_whole(folder / name, in_parts(tensors))
-    manifest = {"format": FORMAT, "tensors": name, "sha256": sha, **facts, "runs": rows}
-    write_whole(folder / MANIFEST, json.dumps({"check": _check(manifest), **manifest}).encode())
-    for old in folder.glob("lanes-*.safetensors"):
-        if old.name != name:
-            old.unlink(missing_ok=True)
+    kept = into if isinstance(into, Checkpoints) else Checkpoints(into)
+    return kept.save({**facts, "runs": rows}, tensors, score)
 
 
 def load(folder: Path) -> tuple[dict[str, Any], list[Run]]:
-    """Read the state back; a `UserError` says what is wrong with one that is torn or altered."""
-    path = folder / MANIFEST
+    """The facts and the runs of the newest sound checkpoint; a `UserError` where there is none."""
+    found = Checkpoints(folder).newest()
+    return found.facts, runs_of(found)
+
+
+def runs_of(found: Found) -> list[Run]:
+    """The runs that a checkpoint holds."""
     try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder}: no checkpoint is there to resume; start without --resume") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
-    manifest = _checked(text, path)
-    if manifest["format"] != FORMAT:
-        raise UserError(f"{path}: made by another version of ravine (format {manifest['format']}, this reads {FORMAT})")
-    file = folder / manifest["tensors"]
-    try:
-        found = digest_of(file)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {reason(error)}; start again") from error
-    if found != manifest["sha256"]:
-        raise UserError(f"{file}: the checkpoint is damaged (its SHA-256 differs); start again")
-    tensors = load_file(file)
-    return manifest, [_run(i, row, tensors) for i, row in enumerate(manifest["runs"])]
-
-
-def _next_name(folder: Path) -> str:
-    """A name that no file there has: the old tensors stay until the manifest names the new ones."""
-    numbers = (old.stem.partition("-")[2] for old in folder.glob("lanes-*.safetensors"))
-    return f"lanes-{max((int(number) for number in numbers if number.isdecimal()), default=0) + 1:06}.safetensors"
-
-
-def _check(manifest: Mapping[str, Any]) -> str:
-    return digest(json.dumps(manifest).encode())
-
-
-def _checked(text: bytes, path: Path) -> dict[str, Any]:
-    """The manifest, if it is the one that was written."""
-    try:
-        manifest: Any = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path}: the checkpoint is damaged ({error}); start again") from error
-    if not isinstance(manifest, dict) or manifest.pop("check", "") != _check(manifest):
-        raise UserError(f"{path}: the checkpoint is damaged (its SHA-256 differs); start again")
-    return manifest
+        return [_run(i, row, found.tensors) for i, row in enumerate(found.facts["runs"])]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{found.path}: this ravine cannot read the runs in it ({error!r:.200})") from error
 
 
 def _run_row(place: int, run: Run, tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -33,11 +31,12 @@ from ravine.results import Point, RunResult
 from ravine.rules.rule import name_of, values
 from ravine.schedules import Waiting
 from ravine.solvers.method import Method
-from ravine.training import checkpoint, samples
+from ravine.training import samples
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
+from ravine.training.saving import Saving
 from ravine.training.team import Alone, Team
 from ravine.training.track import Track
 from ravine.transfer.spec import Transfer, Transferred
@@ -139,10 +138,14 @@ class Training:
         self.state.since, self.state.monitor = recipe.complete_from, monitor_of(recipe.monitor)
         self.stopped_early = False
         self.interrupted = False
-        self._saved, self._saving = -math.inf, 0.0
+        self.saving = Saving(folder if self.team.rank == 0 else None, self.model)
 
     def run(self) -> Iterator[Point]:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
+        with self.saving.claimed():
+            yield from self._run()
+
+    def _run(self) -> Iterator[Point]:
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
         log = self._log() if self.team.rank == 0 else None
@@ -193,30 +196,28 @@ class Training:
         return 0 < self.recipe.patience <= waited
 
     def _save(self, track: Track, at_once: bool = False) -> None:
-        if self.folder is None or not self.team.any(at_once or checkpoint.due(self._saved, self._saving)):
-            return
-        begin = time.monotonic()
+        if self.team.any(self.saving.due(at_once)):
+            last = self.state.monitor.cost(self.state.curve[-1]) if self.state.tick > 0 else None
+            with track.lent():  # which all processes take part in
+                if track.log is not None:
+                    track.log.flush()
+                if self.team.rank == 0:
+                    self.saving.save(self.facts(), [self.state], last)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the run, as plain values."""
         facts: dict[str, Any] = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
-        facts |= {"waiting": asdict(self.waiting), "reductions": self.reductions}
-        with track.lent():  # which all processes take part in
-            if track.log is not None:
-                track.log.flush()
-            if self.team.rank == 0:
-                checkpoint.save(self.folder, facts, [self.state])
-        self._saved = time.monotonic()
-        self._saving = self._saved - begin
+        return facts | {"waiting": asdict(self.waiting), "reductions": self.reductions}
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint of the same recipe."""
-        facts, runs = checkpoint.load(folder)
+        """Go on from the newest sound checkpoint of the same recipe."""
+        facts, runs = self.saving.load("recipe", folder, lambda kept: Recipe.model_validate(kept) == self.recipe)
         self.log_samples |= (folder / samples.FILE).exists()  # a log goes on, or it would end with a hole
-        if "recipe" not in facts or Recipe.model_validate(facts["recipe"]) != self.recipe:
-            raise UserError(f"{folder}: the checkpoint there is of another recipe; use another folder")
         self.state = runs[0]
         self.state.since, self.state.monitor = self.recipe.complete_from, monitor_of(self.recipe.monitor)
         self.stopped_early = bool(facts["stopped_early"])
-        self.waiting = Waiting(**facts.get("waiting", {}))
-        self.reductions = [(epoch, rate) for epoch, rate in facts.get("reductions", [])]
+        self.waiting = Waiting(**facts["waiting"])
+        self.reductions = [(epoch, rate) for epoch, rate in facts["reductions"]]
 
     @property
     def finished(self) -> bool:
