@@ -14,6 +14,7 @@ from torch import nn
 
 from ravine import report
 from ravine.checkpoints import claimed, holds, newest
+from ravine.engines.precision import Precision
 from ravine.errors import UserError
 from ravine.files import slug
 from ravine.losses import loss_text
@@ -153,7 +154,7 @@ def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     problem = decided(problem, spec)
     factory = model_for(spec, problem)
     probe(factory, problem, spec.model)
-    running = Race(spec, problem, penalised(factory, spec.penalty, problem), folder)
+    running = Race(spec, problem, penalised(factory, spec.penalty, problem, Precision(spec.precision)), folder)
     running.about["id"] = folder.name if folder is not None else f"race-{slug(problem.name)}-{secrets.token_hex(3)}"
     return running
 

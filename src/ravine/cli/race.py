@@ -70,6 +70,9 @@ def race(
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, float16 (scaled), float64: of every run", rich_help_panel=PLAN)
+    ] = "float32",
     class_weights: Annotated[
         str | None, typer.Option(help="balanced, or a=2,b=0.5: how much classes count", rich_help_panel=PLAN)
     ] = None,
@@ -160,7 +163,8 @@ def race(
         penalty=read.penalties(penalty or []), noise=read.noises(noise or []), transfer=read.transfer(transfer),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
-        class_weights=read.class_weights(class_weights), metrics=read.names(metrics, "--metrics") if metrics else [],
+        precision=read.precision(precision), class_weights=read.class_weights(class_weights),
+        metrics=read.names(metrics, "--metrics") if metrics else [],
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from ravine.errors import UserError
+from ravine.types import Numbers
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -64,6 +65,16 @@ def steps(text: str | None) -> list[dict[str, Any]]:
 def preprocessing(text: str | None) -> list[str] | None:
     """Names of preprocessing between commas; "raw" for none at all."""
     return None if text is None else [] if text.strip() == "raw" else names(text, "--preprocess")
+
+
+def precision(text: str) -> Numbers:
+    """The name of a number type."""
+    from ravine.errors import unknown
+
+    for known in get_args(Numbers):
+        if text == known:
+            return known
+    raise unknown("precision", text, get_args(Numbers))
 
 
 def class_weights(text: str | None) -> str | dict[str, float] | None:

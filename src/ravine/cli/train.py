@@ -217,6 +217,7 @@ def _mistaken(matrix: Sequence[Sequence[int]], classes: Sequence[str], most: int
 
 
 def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
+    from ravine.engines.precision import SKIPPED
     from ravine.losses import metric_name
     from ravine.training.loop import confusion_of, evaluate_model
 
@@ -224,6 +225,8 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
     facts: dict[str, Any] = {"folder": str(folder), "status": result.status, "best_epoch": result.best_epoch}
     facts |= {"valid_loss": result.valid_loss, metric_name(running.problem): result.metric}
     facts |= result.metrics
+    if (lane := running.state.lane) is not None and SKIPPED in lane.buffers:
+        facts["steps left out"] = int(lane.buffers[SKIPPED])  # their gradients overflowed
     if running.best is not None:
         facts["fingerprint"] = running.fingerprint()
         if test:

@@ -75,6 +75,7 @@ def _recipe(race: Race, row: Standing) -> Recipe:
         split_seed=race.spec.split_seed,
         preprocess=race.spec.preprocess,
         augment=race.spec.augment,
+        precision=race.spec.precision,
         class_weights=race.spec.class_weights,
         weighted_mean=race.spec.weighted_mean,
         metrics=race.spec.metrics,

@@ -46,7 +46,7 @@ class Plan:
 
     def models(self, model: Model) -> list[Model]:
         """A template for each worker."""
-        return [model, *(Model(model.factory, model.bind) for _ in range(self.workers - 1))]
+        return [model, *(Model(model.factory, model.bind, model.precision) for _ in range(self.workers - 1))]
 
 
 def way(size: int, workers: int) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from ravine.losses import loss_text
 from ravine.problems.balance import Over
 from ravine.problems.sampling import SHUFFLED
+from ravine.types import Numbers
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
 
@@ -41,6 +42,7 @@ class RaceSpec(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # the same for every contender
+    precision: Numbers = "float32"  # or float64, bfloat16, float16: what a pass through the model computes in
     class_weights: str | dict[str, float] | None = None  # "balanced", or {class: weight}; of every run
     weighted_mean: Over = "weights"  # what weighted losses are divided by: their weights, as torch, or the samples
     metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss

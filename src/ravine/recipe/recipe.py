@@ -19,11 +19,12 @@ from ravine.penalties import Part, Prune
 from ravine.problems.balance import Over
 from ravine.problems.preprocess import check_names
 from ravine.problems.sampling import SHUFFLED, check_sampling
-from ravine.recipe.fit import check_augmentable, check_sampled, checked_penalties
+from ravine.recipe.fit import check_augmentable, check_precision, check_sampled, checked_penalties
 from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.transfer import Transfer
+from ravine.types import Numbers
 
 FORMAT = 1
 BATCH = "batch"  # what a schedule may multiply beside the hyperparameters
@@ -62,6 +63,7 @@ class Recipe(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    precision: Numbers = "float32"  # or float64, bfloat16, float16: what a pass through the model computes in
     class_weights: str | dict[str, float] | None = None  # "balanced", or {class: weight}
     weighted_mean: Over = "weights"  # what weighted losses are divided by: their weights, as torch, or the samples
     metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss: see `ravine.metrics`
@@ -141,6 +143,7 @@ class Recipe(BaseModel):
             for option in ("accumulate", "snapshots"):
                 if getattr(self, option) > 1:
                     raise UserError(f"{option} belongs to rules, not to {name_of(rule)}: leave it out")
+        check_precision(self.precision, rule)
         if self.augment:
             make(self.augment)
             check_augmentable(rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from ravine.engines.lane import Lane, Model
@@ -82,7 +83,10 @@ class Cohort:
 
     def _record(self, measured: Measured) -> list[bool]:
         epoch = self.clock.epoch_at(measured.tick)
-        losses = [None] * len(self.runs) if measured.train_loss is None else measured.train_loss.tolist()
+        losses: list[float | None] = [None] * len(self.runs)
+        if measured.train_loss is not None:
+            scaled = isinstance(self.lanes, Lanes) and self.lanes.scaled  # NaN: every step of the tick was left out
+            losses = [None if scaled and math.isnan(one) else one for one in measured.train_loss.tolist()]
         rows = zip(losses, measured.valid_loss.tolist(), measured.metric.tolist(), measured.metrics, strict=True)
         points = [Point(epoch=epoch, train_loss=t, valid_loss=v, metric=m, metrics=more) for t, v, m, more in rows]
         for run in self.runs:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ravine.engines.classes import lane_losses, mass_of
+from ravine.engines.lanes import Lanes
+from ravine.engines.precision import in_type, type_of
 from ravine.losses import finish_metric, metric_of
 from ravine.metrics import confused, measured
 from ravine.problems.problem import Part, Problem
@@ -47,12 +49,18 @@ def advance(
         while tick < to_tick:
             tick += 1
             total = torch.zeros(len(lanes), dtype=torch.float64)
+            count = torch.zeros(len(lanes), dtype=torch.float64)  # steps that were taken, where some may be left out
             begin, end = lanes.step_count, clock.step_at(tick)
             with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
                 for step in range(begin, end):
                     part, index = feed.at(lanes.seeds, step)
-                    total += lanes.step(part, index, clock.time(step), clock.pieces)
-            yield measure(lanes, problem, tick, total / (end - begin))
+                    losses = lanes.step(part, index, clock.time(step), clock.pieces)
+                    if isinstance(lanes, Lanes) and lanes.scaled:
+                        count += losses.isfinite()
+                        losses = losses.nan_to_num(0.0, 0.0, 0.0)
+                    total += losses
+            taken = count if isinstance(lanes, Lanes) and lanes.scaled else end - begin
+            yield measure(lanes, problem, tick, total / taken)
 
 
 @contextmanager
@@ -91,6 +99,7 @@ def evaluate(
     for begin in range(0, len(part), rows):
         x, y = part.x[begin : begin + rows], part.y[begin : begin + rows]
         out = predict(x)
+        y = in_type(y, out.dtype)
         own = mass_of(loss, y)
         if own > 0:  # a part may hold only classes that do not count
             mean += lane_losses(loss, out, y).double() * own
@@ -117,12 +126,14 @@ def confusion_of(module: nn.Module, problem: Problem, part: Part) -> list[list[i
         return []
     kept: list[Tensor] = []
     module.eval()
-    evaluate(lambda x: module(x).unsqueeze(0), 1, lambda out, y: out.sum() * 0, problem, part, kept)
+    dtype = type_of(module)
+    evaluate(lambda x: module(in_type(x, dtype)).unsqueeze(0), 1, lambda out, y: out.sum() * 0, problem, part, kept)
     return confused(torch.cat(kept, dim=1)[0], part.y).tolist()
 
 
 def evaluate_model(module: nn.Module, loss: Loss, problem: Problem, part: Part) -> tuple[float, float]:
     """Mean loss and metric of one model on a part."""
     module.eval()
-    mean, metric = evaluate(lambda x: module(x).unsqueeze(0), 1, loss, problem, part)
+    dtype = type_of(module)
+    mean, metric = evaluate(lambda x: module(in_type(x, dtype)).unsqueeze(0), 1, loss, problem, part)
     return mean.item(), metric.item()

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ravine.engines.lane import Lane, Model
+from ravine.engines.precision import Precision, in_type
 from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.initial import Initialised
@@ -88,13 +89,18 @@ def model_of(
     return problem.model
 
 
-def penalised(factory: Callable[[], nn.Module], penalty: Sequence[Mapping[str, Any]], problem: Problem) -> Model:
+def penalised(
+    factory: Callable[[], nn.Module],
+    penalty: Sequence[Mapping[str, Any]],
+    problem: Problem,
+    precision: Precision | None = None,
+) -> Model:
     """The model with the penalties and projections of its runs; a `UserError` where they do not fit it."""
     parts = [part_from_spec(spec) for spec in penalty]
     if not parts:
-        return Model(factory)
-    model = Model(factory, partial(Bound, parts))
-    check_activations(parts, model.module, problem.train.x[:64])
+        return Model(factory, precision=precision)
+    model = Model(factory, partial(Bound, parts), precision)
+    check_activations(parts, model.module, in_type(problem.train.x[:64], model.dtype))
     return model
 
 
@@ -120,7 +126,7 @@ class Training:
         self.team = team or Alone()
         self.loss = loss_of(problem)
         recipe.check()
-        self.model = penalised(model_for(recipe, problem), recipe.penalty, problem)
+        self.model = penalised(model_for(recipe, problem), recipe.penalty, problem, Precision(recipe.precision))
         check_tiers(recipe.make_rule(), self.model)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
@@ -250,7 +256,7 @@ class Training:
         if lane is None or SLOT not in lane.slots or self.state.diverged:
             return None
         module = self.model.load(replace(lane, weights=lane.slots[SLOT]))
-        x, batch = self.problem.train.x, self.recipe.batch
+        x, batch = in_type(self.problem.train.x, self.model.dtype), self.recipe.batch
         renew_batchnorm(module, x[: len(x) // batch * batch].split(batch))
         return module.eval()
 
