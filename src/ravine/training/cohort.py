@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ravine.engines.lane import Lane, Model
+from ravine.engines.lanes import Lanes
 from ravine.problems.problem import Problem
 from ravine.results import Point
 from ravine.rules.rule import Rule

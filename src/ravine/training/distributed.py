@@ -20,8 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 from ravine.engines.classes import mass_of
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import Keyed, noise_key
+from ravine.engines.precision import in_type
 from ravine.engines.share import Share, SharedBatchNorm, with_shared_batchnorm
-from ravine.engines.terms import Terms, held_of, watching
+from ravine.engines.terms import held_of, watching
 from ravine.optim.discovered import FromRule
 from ravine.optim.groups import Group
 from ravine.problems.problem import Part
@@ -54,18 +55,23 @@ class Timed(FromRule):
 class Whole(nn.Module):
     """The module with its loss: what DDP and FSDP wrap, so that penalties are computed where weights are whole."""
 
-    def __init__(self, module: nn.Module, loss: Loss, terms: Terms | None, held: Mapping[str, Tensor]) -> None:
+    def __init__(self, module: nn.Module, loss: Loss, model: Model, held: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.module, self.loss, self.terms, self.held = module, loss, terms, dict(held)
+        self.module, self.loss, self.terms, self.held = module, loss, model.terms, dict(held)
+        self.precision = model.precision
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The loss on a share; without targets the outputs."""
+        """The loss on a share; without targets the outputs, in full precision."""
         if y is None:
             return self.module(x)
-        if self.terms is None:
-            return self.loss(self.module(x), y)
-        with watching(self.module, self.terms.watched) as seen:
+        watched = self.terms.watched if self.terms is not None else ()
+        with watching(self.module, watched) as seen, self.precision.pass_through(x.device.type):
             out = self.module(x)
+        if self.precision.short is not None:
+            out = out.to(self.precision.master)
+            seen = {name: value.to(self.precision.master) for name, value in seen.items()}
+        if self.terms is None:
+            return self.loss(out, y)
         named = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
         return self.loss(out, y) + self.terms.value(named, seen, self.held)
 
@@ -87,7 +93,7 @@ class Distributed:
         self.seeds, self.step_count, self.time = [lane.seed], lane.step, 0.0
         self.module = with_shared_batchnorm(model.load(lane)).to(device)
         self.held = {name: held.to(device) for name, held in held_of(lane.buffers).items()}
-        self.whole = Whole(self.module, loss, model.terms, self.held)
+        self.whole = Whole(self.module, loss, model, self.held)
         if parallel == "fsdp":
             sharded(self.whole, size)
         self.replica: DistributedDataParallel | None = None  # made at the first step, which shows what is not used
@@ -135,7 +141,7 @@ class Distributed:
             share = Share.of(self.rank, self.size, len(piece))
             self._set_noise(place, share)
             own = piece[share.begin : share.begin + share.size]
-            x, y = part.x[own].to(self.device), part.y[own].to(self.device)
+            x, y = (in_type(given[own], self.model.dtype).to(self.device) for given in (part.x, part.y))
             shared = self._shared(x, y)
             with synchronised(shared, last=place == pieces - 1):
                 loss = shared(x, y)
@@ -184,7 +190,7 @@ class Distributed:
         each = -(-len(x) // self.size)
         rows = torch.arange(self.rank * each, (self.rank + 1) * each).clamp(max=len(x) - 1)
         with self._read_out():
-            own = self.whole(x[rows].to(self.device)).contiguous()
+            own = self.whole(in_type(x[rows], self.model.dtype).to(self.device)).contiguous()
         parts = [torch.empty_like(own) for _ in range(self.size)]
         dist.all_gather(parts, own)
         return torch.cat(parts)[: len(x)].cpu().unsqueeze(0)

@@ -110,6 +110,8 @@ class Processes:
                 f"{what} of {smallest} cannot be shared by {self.size} processes, each needs a sample: "
                 "give a larger batch or fewer processes"
             )
+        if model.precision.scaled:
+            raise UserError("float16 scales its loss in one process only: give precision bfloat16, or no torchrun")
         if model.tiers:
             raise UserError("layer_rates and unfreeze pace layers in one process only: train without torchrun")
         if self.parallel == "fsdp":
