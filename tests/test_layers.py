@@ -17,7 +17,7 @@ LAYERS = (
     "results", "reading", "problems.blame", "code", "metrics",
     "problems.inputs", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
-    "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe",
+    "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
     "training", "racing", "store", "report",
     "rates", "ensembles", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip

@@ -64,7 +64,7 @@ def race(
     model: str | Callable[[], nn.Module] = "mlp:128,128",
     loss: str | Mapping[str, Any] | Loss = "auto",
     rules: Sequence[str] | None = None,
-    over: Mapping[str, tuple[float, float]] | None = None,
+    over: Mapping[str, tuple[float, float] | Sequence[Any]] | None = None,
     schedules: Sequence[str | Mapping[str, Any]] = ("cosine",),
     budget: int = 64,
     seconds: float | None = None,
@@ -85,7 +85,8 @@ def race(
         loss: "auto", a name, a name with settings ("huber:delta=0.5" or {"name": "huber", "delta": 0.5}), or a function
             of (prediction, target) that gives the mean loss.
         rules: names of the catalogue; None for every contender.
-        over: ranges of hyperparameters to search, {"lr": (1e-4, 1e-1)}; None for each rule's own.
+        over: what to search: ranges of hyperparameters, {"lr": (1e-4, 1e-1)}, and any decision of a recipe,
+            {"dropout": (0.0, 0.6), "init": ["he", "xavier"]}; None for each rule's own ranges. See docs/race.md.
         schedules: of the learning rate, by name or as {"name": ..., settings}.
         budget: configurations to try.
         seconds: a time to keep to, in place of the budget.
@@ -179,7 +180,8 @@ def outcome(running: Race) -> Outcome:
         return Outcome(result, None)
     row = result.ranking[0]
     own = [run for run in running.runs if run.stage != "rung" and run.candidate.config == row.config]
-    models = tuple(running.model.load(run.best).eval() for run in own if run.best is not None)
+    world = running.designs.of(own[0]) if own else running.designs.own
+    models = tuple(world.models[0].load(run.best).eval() for run in own if run.best is not None)
     return Outcome(result, Winner(recipe, models))
 
 

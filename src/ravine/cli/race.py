@@ -102,7 +102,10 @@ def race(
         str | None, typer.Option(help="as adam,sgd,nesterov/look-ahead; see ravine rules", rich_help_panel=SPACE)
     ] = None,
     over: Annotated[
-        list[str] | None, typer.Option(help="lr=1e-4..1e-1 or schedule=cosine,constant", rich_help_panel=SPACE)
+        list[str] | None,
+        typer.Option(
+            help="lr=1e-4..1e-1, dropout=0..0.6, init=he,xavier, schedule=cosine,constant ...", rich_help_panel=SPACE
+        ),
     ] = None,
     combine: Annotated[
         list[str] | None,
@@ -141,6 +144,7 @@ def race(
       ravine race my.csv --target price --budget 10m
       ravine race mnist --model cnn:16,32 --rules adam,nadam,momentum --epochs 3
       ravine race digits --over lr=1e-4..1e-1 --over schedule=cosine,constant
+      ravine race digits --over init=he,xavier --over dropout=0..0.6 --over l2=1e-6..1e-2
       ravine race --resume                          the last one in this folder
     """
     from ravine.racing.spec import RaceSpec

@@ -38,6 +38,10 @@ class Terms(Protocol):
         """What a run holds from its first step on, by names that begin with `HELD`."""
         ...
 
+    def data_loss(self, loss: Loss, held: Mapping[str, Tensor]) -> Loss:
+        """The loss of the data, with a number of its own that a lane holds, if there is one."""
+        ...
+
     def value(self, weights: Mapping[str, Tensor], seen: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> Tensor:
         """The sum of the terms, a scalar."""
         ...
@@ -69,7 +73,8 @@ def total(
         out = _outputs(module, own, x, precision)
     if precision.short is not None:
         seen = {name: value.to(precision.master) for name, value in seen.items()}
-    return loss(out, y) + terms.value(own, seen, held_of(named))
+    held = held_of(named)
+    return terms.data_loss(loss, held)(out, y) + terms.value(own, seen, held)
 
 
 def _outputs(module: nn.Module, named: dict[str, Tensor], x: Any, precision: Precision) -> Any:

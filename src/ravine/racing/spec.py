@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from ravine.decisions import Values, values_from
 from ravine.losses import loss_text
 from ravine.problems.balance import Over
 from ravine.problems.sampling import SHUFFLED
@@ -32,7 +33,7 @@ class RaceSpec(BaseModel):
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # of every run, as a recipe has them
     noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # in every run's model, likewise
     transfer: dict[str, Any] | None = None  # the same for every contender
-    over: dict[str, tuple[float, float]] = Field(default_factory=dict[str, tuple[float, float]])
+    over: dict[str, Annotated[Values, BeforeValidator(values_from)]] = Field(default_factory=dict[str, Values])
     schedules: list[dict[str, Any]] = Field(default_factory=lambda: [{"name": "cosine"}])
     budget: int | None = Field(default=64, ge=1, le=MOST)  # configurations
     seconds: float | None = Field(default=None, gt=0)  # or a time to keep to

@@ -19,7 +19,7 @@ from ravine.penalties import Part, Prune
 from ravine.problems.balance import Over
 from ravine.problems.preprocess import check_names
 from ravine.problems.sampling import SHUFFLED, check_sampling
-from ravine.recipe.fit import check_augmentable, check_precision, check_sampled, checked_penalties
+from ravine.recipe.fit import check_augmentable, check_criterion, check_precision, check_sampled, checked_penalties
 from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.spec import contender_from_spec, follows_schedule
@@ -57,6 +57,7 @@ class Recipe(BaseModel):
     norm_place: str = "before"  # or after: the nonlinearity
     init: str | dict[str, Any] | None = None  # the initialiser, or its table; None: the layers' own draw
     loss: Annotated[str, BeforeValidator(loss_text)] = "auto"  # or {"name": "huber", "delta": 0.5}
+    criterion: Annotated[str | None, BeforeValidator(loss_text)] = None  # measured in place of the loss
     epochs: int = Field(default=30, ge=1)
     batch: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
@@ -139,6 +140,8 @@ class Recipe(BaseModel):
             initial_from_spec(self.init)
         if self.loss != "auto":
             form_of(self.loss)
+        if self.criterion is not None:
+            check_criterion(self.criterion, self.loss)
         if not isinstance(rule := self.make_rule(), Rule):
             for option in ("accumulate", "snapshots"):
                 if getattr(self, option) > 1:

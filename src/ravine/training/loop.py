@@ -35,16 +35,23 @@ class Measured:
 
 
 def advance(
-    lanes: Runner, problem: Problem, clock: Clock, to_tick: int, draws: bool = True, log: SampleLog | None = None
+    lanes: Runner,
+    problem: Problem,
+    clock: Clock,
+    to_tick: int,
+    draws: bool = True,
+    log: SampleLog | None = None,
+    criterion: Loss | None = None,
 ) -> Iterator[Measured]:
     """Train the lanes from where they are to that tick, measuring at every tick on the way.
 
     ``draws`` says that the model may draw random numbers from torch's generator, which is then set by (seed, step)
-    and put back at each tick; lanes that advance in several threads must not. ``log`` keeps what each step saw.
+    and put back at each tick; lanes that advance in several threads must not. ``log`` keeps what each step saw;
+    ``criterion`` is the loss that is measured, where it is not the one that they are trained by.
     """
     tick = next(tick for tick in range(clock.ticks + 1) if clock.step_at(tick) >= lanes.step_count)
     if tick == 0:
-        yield measure(lanes, problem, 0, None)
+        yield measure(lanes, problem, 0, None, criterion)
     with closing(Feed(problem, clock, log)) as feed:
         while tick < to_tick:
             tick += 1
@@ -60,7 +67,7 @@ def advance(
                         losses = losses.nan_to_num(0.0, 0.0, 0.0)
                     total += losses
             taken = count if isinstance(lanes, Lanes) and lanes.scaled else end - begin
-            yield measure(lanes, problem, tick, total / taken)
+            yield measure(lanes, problem, tick, total / taken, criterion)
 
 
 @contextmanager
@@ -71,10 +78,12 @@ def _own_noise(seed: int) -> Generator[None]:
         yield
 
 
-def measure(lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None) -> Measured:
-    """The lanes' loss and metrics on the validation part."""
+def measure(
+    lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None, criterion: Loss | None = None
+) -> Measured:
+    """The lanes' loss, or the criterion in its place, and metrics on the validation part."""
     kept: list[Tensor] | None = [] if problem.metrics else None
-    loss, metric = evaluate(lanes.predict, len(lanes), lanes.loss, problem, problem.valid, kept)
+    loss, metric = evaluate(lanes.predict, len(lanes), criterion or lanes.loss, problem, problem.valid, kept)
     return Measured(tick, train_loss, loss, metric, metrics_of(problem, problem.valid, kept or [], len(lanes)))
 
 

@@ -16,7 +16,7 @@ from ravine.engines.precision import Precision, in_type
 from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.initial import Initialised
-from ravine.losses import loss_of
+from ravine.losses import Form, loss_of
 from ravine.metrics import monitor_of
 from ravine.models import model_factory
 from ravine.noise import Noised, noise_from_spec
@@ -94,12 +94,17 @@ def penalised(
     penalty: Sequence[Mapping[str, Any]],
     problem: Problem,
     precision: Precision | None = None,
+    form: Form | None = None,
+    number: str = "",
 ) -> Model:
-    """The model with the penalties and projections of its runs; a `UserError` where they do not fit it."""
+    """The model with the penalties and projections of its runs; a `UserError` where they do not fit it.
+
+    ``form`` is the loss of the data where lanes may differ in its ``number``.
+    """
     parts = [part_from_spec(spec) for spec in penalty]
-    if not parts:
+    if not parts and form is None:
         return Model(factory, precision=precision)
-    model = Model(factory, partial(Bound, parts), precision)
+    model = Model(factory, partial(Bound, parts, form=form, number=number), precision)
     check_activations(parts, model.module, in_type(problem.train.x[:64], model.dtype))
     return model
 
@@ -124,8 +129,9 @@ class Training:
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.team = team or Alone()
-        self.loss = loss_of(problem)
         recipe.check()
+        self.trained = loss_of(problem)
+        self.loss = loss_of(replace(problem, loss=recipe.criterion)) if recipe.criterion else self.trained
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem, Precision(recipe.precision))
         check_tiers(recipe.make_rule(), self.model)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
@@ -155,7 +161,8 @@ class Training:
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
         log = self._log() if self.team.rank == 0 else None
-        track = Track([self.model], self.loss, self.problem, self.clock, keep=ends, log=log, team=self.team)
+        how: dict[str, Any] = {"keep": ends, "log": log, "criterion": self.loss, "team": self.team}
+        track = Track([self.model], self.trained, self.problem, self.clock, **how)
         try:
             with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
