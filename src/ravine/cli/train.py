@@ -97,10 +97,10 @@ def _prepared(
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
+    from ravine.linting import lint_recipe
     from ravine.models import probe
     from ravine.noise import Noised
     from ravine.recipe import load_recipe
-    from ravine.training.lint import lint
     from ravine.training.meeting import restarts
     from ravine.training.train import Training, model_for
     from ravine.transfer.spec import Transferred, loaded_by
@@ -116,7 +116,7 @@ def _prepared(
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
     running = Training(read, problem, folder, log_samples, team)
-    notes = [str(finding) for finding in lint(read, len(problem.train))]
+    notes = [str(finding) for finding in lint_recipe(read, problem) if finding.severity != "note"]
     drawn = factory
     while isinstance(drawn, Noised | Transferred):
         drawn = drawn.factory
