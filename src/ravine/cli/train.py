@@ -37,6 +37,12 @@ def train(
     log_samples: Annotated[
         bool, typer.Option("--log-samples", help="write the ids that each step saw to samples.log in the folder")
     ] = False,
+    stream: Annotated[
+        bool | None, typer.Option(help="read inputs as they are needed; overrides the recipe", show_default=False)
+    ] = None,
+    bad_images: Annotated[
+        str | None, typer.Option(help="stop at a damaged image or skip it; overrides the recipe", show_default=False)
+    ] = None,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -105,7 +111,9 @@ def _prepared(
     from ravine.training.train import Training, model_for
     from ravine.transfer.spec import Transferred, loaded_by
 
-    read = load_recipe(recipe)
+    given = {"stream": stream, "bad_images": bad_images}
+    read = load_recipe(recipe).model_copy(update={key: value for key, value in given.items() if value is not None})
+    read.reading.check()
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
     factory = model_for(read, problem)
     probe(factory, problem, read.model)
