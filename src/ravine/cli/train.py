@@ -70,7 +70,8 @@ def train(
     from ravine.training.meeting import is_shared, restarts, team_of
 
     with team_of(parallel) as team, ExitStack() as stack:
-        running, folder, notes = team.together(lambda: _prepared(recipe, out, resume, log_samples, team))
+        reading = {"stream": stream, "bad_images": bad_images}
+        running, folder, notes = team.together(lambda: _prepared(recipe, reading, out, resume, log_samples, team))
         resume = resume or (restarts()[0] > 0 and holds(folder))
         if team.rank:
             team.together(lambda: running.restore(folder) if resume else None)
@@ -96,7 +97,7 @@ def train(
 
 
 def _prepared(
-    recipe: Path, out: Path | None, resume: bool, log_samples: bool, team: Team
+    recipe: Path, reading: Mapping[str, Any], out: Path | None, resume: bool, log_samples: bool, team: Team
 ) -> tuple[Training, Path, list[str]]:
     """The run, its folder and what is to be said before the first step; everything a user can get wrong is found."""
     from ravine.api import prepare
@@ -111,8 +112,7 @@ def _prepared(
     from ravine.training.train import Training, model_for
     from ravine.transfer.spec import Transferred, loaded_by
 
-    given = {"stream": stream, "bad_images": bad_images}
-    read = load_recipe(recipe).model_copy(update={key: value for key, value in given.items() if value is not None})
+    read = load_recipe(recipe).model_copy(update={key: value for key, value in reading.items() if value is not None})
     read.reading.check()
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
     factory = model_for(read, problem)
