@@ -31,7 +31,7 @@ def trials(indices: Sequence[int], place: Path) -> Iterator[Trial]:
     """Every call in every way; then every call again by strace. Their number is found on the way."""
     wanted, index = set(indices), 0
     ways: list[Callable[[Path, int], bool | None]] = [_hooked(way) for way in WAYS]
-    if traced := _can_trace(place):
+    if traced := _can_trace():
         ways.append(_traced)
     for way in ways:
         reached, count = True, 0
@@ -98,8 +98,8 @@ def _die_at(count: int, way: str) -> None:
             left -= 1
             if left == 0 and way == "half" and name == "write":
                 call(given[0], memoryview(given[1])[: len(given[1]) // 2])
-            if left == 0 and way != "before":
-                way == "half" or call(*given, **options)
+            if left == 0 and way == "after":
+                call(*given, **options)
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             return call(*given, **options)
@@ -140,7 +140,7 @@ def _is_traced(process: int) -> bool:
     return any(line.startswith("TracerPid:") and not line.endswith("\t0") for line in lines)
 
 
-def _can_trace(place: Path) -> bool:
+def _can_trace() -> bool:
     """Whether strace is there and may look at a child of ours."""
     if shutil.which("strace") is None:
         return False

@@ -33,4 +33,4 @@ class Part:
     promise: str
     count: int
     trials: Trials
-    most: dict[str, float] = field(default_factory=dict[str, float])  # counts of which the table shows the largest
+    most: frozenset[str] = frozenset()  # counts of which the table shows the largest
