@@ -125,6 +125,10 @@ ROWS = {
     "R15": "lab: row_r15_the_fast_gradient_sign_is_its_equation_and_stays_in_the_box",
     "R16": "losses: r16_the_two_conventions_of_label_smoothing; lab: surplus_is_confidence_less_accuracy",
     "R17": "transfer: r17_a_hundred_labels_are_worth_more_after_other_digits",
+    "R18": "ensembles: r18_errors_of_known_correlation_average_as_the_formula_says "
+    "r18_the_variance_of_a_mean_of_independent_predictors_is_one_over_their_number "
+    "r18_trained_members_gain_what_their_correlation_elsewhere_predicts "
+    "r18_members_of_a_regression_gain_it_in_their_squared_error",
     "R23": "lab: row_r23_every_difficulty_changes_the_images_and_no_label",
 }
 DECKS = {  # the rows that are claimed to work
@@ -132,7 +136,7 @@ DECKS = {  # the rows that are claimed to work
     "L": range(1, 11),
     "I": range(1, 9),
     "N": range(1, 12),
-    "R": (*range(5, 12), *range(13, 18), 23),
+    "R": (*range(5, 12), *range(13, 19), 23),
 }
 
 

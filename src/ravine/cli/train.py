@@ -35,6 +35,12 @@ def train(
     log_samples: Annotated[
         bool, typer.Option("--log-samples", help="write the ids that each step saw to samples.log in the folder")
     ] = False,
+    stream: Annotated[
+        bool | None, typer.Option(help="read inputs as they are needed; overrides the recipe", show_default=False)
+    ] = None,
+    bad_images: Annotated[
+        str | None, typer.Option(help="stop at a damaged image or skip it; overrides the recipe", show_default=False)
+    ] = None,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -59,14 +65,16 @@ def train(
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
+    from ravine.linting import lint_recipe
     from ravine.models import probe
     from ravine.noise import Noised
     from ravine.recipe import load_recipe
-    from ravine.training.lint import lint
     from ravine.training.train import Training, model_for
     from ravine.transfer.spec import Transferred, loaded_by
 
-    read = load_recipe(recipe)
+    given = {"stream": stream, "bad_images": bad_images}
+    read = load_recipe(recipe).model_copy(update={key: value for key, value in given.items() if value is not None})
+    read.reading.check()
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
     factory = model_for(read, problem)
     probe(factory, problem, read.model)
@@ -77,7 +85,7 @@ def train(
     running = Training(read, problem, folder, log_samples)
     running.saving.keep = keep
     with begun(running, folder, resume, store) as opened:
-        for finding in lint(read, len(problem.train)):
+        for finding in (one for one in lint_recipe(read, problem) if one.severity != "note"):
             print(f"Note: {finding}", file=sys.stderr)
         drawn = factory
         while isinstance(drawn, Noised | Transferred):
@@ -189,6 +197,7 @@ def _mistaken(matrix: Sequence[Sequence[int]], classes: Sequence[str], most: int
 
 
 def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
+    from ravine.engines.precision import SKIPPED
     from ravine.losses import metric_name
     from ravine.training.loop import confusion_of, evaluate_model
 
@@ -196,6 +205,8 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
     facts: dict[str, Any] = {"folder": str(folder), "status": result.status, "best_epoch": result.best_epoch}
     facts |= {"valid_loss": result.valid_loss, metric_name(running.problem): result.metric}
     facts |= result.metrics
+    if (lane := running.state.lane) is not None and SKIPPED in lane.buffers:
+        facts["steps left out"] = int(lane.buffers[SKIPPED])  # their gradients overflowed
     if running.best is not None:
         facts["fingerprint"] = running.fingerprint()
         if test:
