@@ -47,6 +47,25 @@ def images() -> None:
         Image.new("RGB", (size, size), (place, 9, 9)).save(folder / f"{place}.png")
 
 
+def cut_image() -> None:
+    for place in range(20):
+        folder = Path("pictures") / ("cat" if place % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (place, 9, 9)).save(folder / f"{place}.png")
+    (Path("pictures") / "dog" / "2.png").write_bytes(b"\x89PNG cut off")
+
+
+def npy() -> None:
+    Path("arrays").mkdir()
+    np.save("arrays/x.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    np.save("arrays/y.npy", np.arange(60) % 2)
+
+
+def half_npz() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez("d.npz", x_train=x, y_train=np.arange(60) % 2, x_test=x)
+
+
 def module(body: str) -> Callable[[], object]:
     return lambda: Path("mycode.py").write_text(body)
 
@@ -107,6 +126,16 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "range": (None, "race wine --over lr=1", "write it as lr="),
     "range upside down": (None, "race wine --over lr=1..0.1", "low end must lie below"),
     "range out of bounds": (None, "race wine --rules adam --over beta1=0.5..1.5", "beta1 must lie in [0, 1)"),
+    "decision": (None, "race wine --over dropuot=0..0.5", "did you mean 'dropout'"),
+    "decision's value": (None, "race wine --over init=he,xavir", "did you mean 'xavier'"),
+    "decision's end": (None, "race wine --over dropout=0.1..1", "drop must lie in (0, 1)"),
+    "decision of one": (None, "race wine --over init=he", "write it as lr="),
+    "decision of words": (None, "race wine --over activation=0..1", "words have no range"),
+    "decision beside another": (
+        None,
+        "race wine --over loss=hinge,logistic --over label_smoothing=0.1..0.2",
+        "label_smoothing belongs to cross_entropy",
+    ),
     "range of nothing": (None, "race wine --over rate=0.1..1", "unknown hyperparameter"),
     "schedule": (None, "race wine --over schedule=cosin", "did you mean 'cosine'"),
     "combinator": (None, "race wine --with clip=1", "unknown combinator"),
@@ -132,6 +161,21 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "setting of a transfer": (None, "race wine --transfer frm=x", "did you mean 'from'"),
     "weights that are text": (table(ROWS), "race wine --transfer my.csv", "neither safetensors nor a torch"),
     "pace of a transfer": (recipe('problem = "wine"\n[transfer]\nunfreeze = 2\n'), "train r.toml", "every = 2"),
+    "batch too large": (None, "batch wine --batch 60 --lr 0.1", "leaves less than 4 steps an epoch"),
+    "batch of a rule": (None, "batch wine --rule prodigy", "no learning rate of its own"),
+    "batch of a seed": (None, "batch wine --seeds 1", "needs 2 or more"),
+    "batch's law": (None, "batch wine --law square", "'auto', 'linear', 'sqrt'"),
+    "kind of ensemble": (recipe('problem = "wine"\n'), "ensemble r.toml --kind bag", "did you mean 'bagging'"),
+    "ensemble of one": (recipe('problem = "wine"\n'), "ensemble r.toml --members 1", "give 2 to 1,000 members"),
+    "ensemble without noise": (recipe('problem = "wine"\n'), "ensemble r.toml --kind dropout", "no layer of noise"),
+    "ensemble that waits": (recipe('problem = "wine"\npatience = 3\n'), "ensemble r.toml", "patience follows the"),
+    "ensemble twice": (recipe('problem = "wine"\nsnapshots = 3\n'), "ensemble r.toml", "give --kind snapshots"),
+    "cycles of an ensemble": (
+        recipe('problem = "wine"\nepochs = 7\n'),
+        "ensemble r.toml --kind snapshots --members 3",
+        "give epochs = 9",
+    ),
+    "ensemble to resume": (recipe('problem = "wine"\n'), "ensemble r.toml --resume", "--resume needs --out"),
     "target of a name": (None, "race wine --target a", "leave it out"),
     "no file": (None, "race nowhere.csv --target a", "no such file"),
     "no target": (table(ROWS), "race my.csv", "target"),
@@ -206,6 +250,18 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "sampling of numbers": (None, "race diabetes --sampling balanced", "it predicts numbers"),
     "sampling of a method": (None, "race wine --rules adam,lbfgs --sampling random", "takes the whole training part"),
     "recipe's sampling": (recipe('problem = "wine"\nsampling = "blanced"\n'), "train r.toml", "mean 'balanced'"),
+    "stream of what is in memory": (None, "race digits --stream", "stream is for folders of images"),
+    "stream of a CSV": (table(ROWS), "race my.csv --target price --stream", "stream is for folders of images"),
+    "stream of a method": (npy, "race arrays --rules adam,lbfgs --stream", "that of arrays is streamed"),
+    "recipe's stream of a method": (
+        lambda: [npy(), recipe('problem = "arrays"\nstream = true\n[rule]\nname = "lbfgs"\n')()],
+        "train r.toml",
+        "that of arrays is streamed",
+    ),
+    "damaged image": (cut_image, "race pictures", "2.png is a damaged image, or none; replace it, or leave"),
+    "choice of damaged images": (cut_image, "race pictures --bad-images ignore", "choose one of"),
+    "damaged images of a table": (table(ROWS), "race my.csv --target price --bad-images skip", "folders of images"),
+    "labels of one part alone": (half_npz, "race d.npz", "x_test alone"),
     "log of a method": (
         recipe('problem = "wine"\n[rule]\nname = "lbfgs"\n'),
         "train r.toml --log-samples",
@@ -220,6 +276,9 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "rates in few steps": (None, "lr wine --steps 5", "give 40 or more"),
     "rates of no seed": (None, "lr wine --seeds 0", "give 1 or more"),
     "rates of a batch": (None, "lr wine --batch 4000", "does not fit the"),
+    "precision": (None, "race wine --precision bfloat", "did you mean 'bfloat16'"),
+    "precision of a method": (None, "race wine --rules lbfgs,adam --precision float16", "float16 belongs to rules"),
+    "recipe's precision": (recipe('problem = "wine"\nprecision = "half"\n'), "train r.toml", "precision: input"),
     "metric": (None, "race wine --metrics f1-makro", "did you mean 'f1-macro'"),
     "metric of numbers": (None, "race wine --metrics rmse", "does not fit a target of classes"),
     "metric of no module": (None, "race wine --metrics nomod:f", "no module nomod"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ravine.bench import accuracy, first, steps
+from ravine.bench import accuracy, first, gpu, steps
 from ravine.bench.common import Ratio, ratio
 from ravine.bench.figure import Figure, absent
 from ravine.bench.shapes import SMALL, entries, parameters, resnet50
@@ -75,6 +75,18 @@ def test_another_library_s_step_is_measured_where_it_is_installed(monkeypatch: p
     figures = {figure.against: figure for figure in steps.looped(3) if figure.what == "NAdam, small"}
     assert figures["HeavyBall"].target == 1.2 and "first step" in figures["optax"].note
     assert all(figure.found and figure.found.median > 0 for figure in figures.values())
+
+
+def test_steps_on_a_gpu_are_measured_by_the_same_code_on_any_device_and_missed_where_there_is_none() -> None:
+    if not torch.cuda.is_available():
+        nothing = [*gpu.foreach(3), *gpu.fused(3), *gpu.small(3)]
+        assert {figure.case for figure in nothing} == {"G1", "G2", "G3"}
+        assert all(figure.holds is None and "CUDA" in figure.note for figure in nothing)
+    here = [
+        *gpu.foreach(3, "cpu", SMALL), *gpu.fused(3, "cpu", SMALL), *gpu.small(3, "cpu", [(4,)] * 5)
+    ]  # fmt: skip
+    assert len(here) == 4 * 2 + 2 + 3 and all(figure.found and figure.found.median > 0 for figure in here)
+    assert {figure.against for figure in here} == {"torch foreach", "torch fused", "streaming bandwidth", "a step"}
 
 
 @pytest.mark.parametrize("rule", ["adam", "momentum", "adadelta"])

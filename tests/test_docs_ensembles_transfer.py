@@ -24,6 +24,7 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     for block in blocks("python"):
         exec(block, names)
     said = capsys.readouterr().out.splitlines()
+    assert said.pop(0) == "3 3"
     assert said[0] == "9 tensors from the file; drawn anew: 5.weight, 5.bias"
     assert said[2:5] == [
         "0 ('5.weight', '5.bias')",

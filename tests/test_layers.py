@@ -17,9 +17,9 @@ LAYERS = (
     "results", "reading", "problems.blame", "code", "metrics",
     "problems.inputs", "problems.encode", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
-    "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe",
-    "training", "racing", "estimators", "store", "report",
-    "rates", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
+    "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
+    "training", "linting", "racing", "estimators", "store", "report",
+    "rates", "ensembles", "batches", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

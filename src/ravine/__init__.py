@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ravine.errors import UserError
     from ravine.estimators import RavineClassifier, RavineRegressor, load_model
     from ravine.gradients import gradient_check
+    from ravine.linting import lint
     from ravine.problems import Problem, from_arrays, from_dataset, load
     from ravine.rates import lr_range_test
     from ravine.recipe import Recipe, load_recipe
@@ -41,6 +42,7 @@ _HOMES = {
     "gradient_check": "ravine.gradients",
     "hyper": "ravine.rules.rule",
     "initial": "ravine.initial",
+    "lint": "ravine.linting",
     "load": "ravine.problems",
     "load_model": "ravine.estimators",
     "load_recipe": "ravine.recipe",
@@ -70,6 +72,7 @@ __all__ = [
     "gradient_check",
     "hyper",
     "initial",
+    "lint",
     "load",
     "load_model",
     "load_recipe",

@@ -15,6 +15,7 @@ from torch import nn
 
 from ravine import report
 from ravine.checkpoints import claimed, holds, newest
+from ravine.engines.precision import Precision
 from ravine.errors import UserError
 from ravine.files import slug
 from ravine.losses import loss_text
@@ -22,6 +23,7 @@ from ravine.models import probe
 from ravine.problems import from_anything
 from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
+from ravine.problems.reading import RESIDENT
 from ravine.racing.outcome import result_of, winner_recipe
 from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
@@ -73,7 +75,7 @@ def race(
     model: str | Callable[[], nn.Module] = "mlp:128,128",
     loss: str | Mapping[str, Any] | Loss = "auto",
     rules: Sequence[str] | None = None,
-    over: Mapping[str, tuple[float, float]] | None = None,
+    over: Mapping[str, tuple[float, float] | Sequence[Any]] | None = None,
     schedules: Sequence[str | Mapping[str, Any]] = ("cosine",),
     budget: int = 64,
     seconds: float | None = None,
@@ -94,7 +96,8 @@ def race(
         loss: "auto", a name, a name with settings ("huber:delta=0.5" or {"name": "huber", "delta": 0.5}), or a function
             of (prediction, target) that gives the mean loss.
         rules: names of the catalogue; None for every contender.
-        over: ranges of hyperparameters to search, {"lr": (1e-4, 1e-1)}; None for each rule's own.
+        over: what to search: ranges of hyperparameters, {"lr": (1e-4, 1e-1)}, and any decision of a recipe,
+            {"dropout": (0.0, 0.6), "init": ["he", "xavier"]}; None for each rule's own ranges. See docs/race.md.
         schedules: of the learning rate, by name or as {"name": ..., settings}.
         budget: configurations to try.
         seconds: a time to keep to, in place of the budget.
@@ -130,7 +133,8 @@ def race(
         **others,
     )
     spec = validated(RaceSpec, fields, "argument of race")
-    problem = prepare(data, spec.target, spec.split_seed, loss, None if isinstance(model, str) else model)
+    own = None if isinstance(model, str) else model
+    problem = prepare(data, spec.target, spec.split_seed, loss, own, spec)
     running = start(spec, problem, Path(folder) if folder is not None else None)
     for moment in running.run():
         if progress and sys.stderr.isatty():
@@ -150,9 +154,12 @@ def prepare(
 ) -> Problem:
     """The problem of some data, with the user's own loss and model where given.
 
-    It is preprocessed, augmented, weighed and measured as ``wanted`` says.
+    It is read, preprocessed, augmented, weighed and measured as ``wanted`` says.
     """
-    problem = from_anything(data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model)
+    reading = RESIDENT if wanted is None else wanted.reading
+    problem = from_anything(
+        data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model, reading=reading
+    )
     return problem if wanted is None else decided(problem, wanted)
 
 
@@ -163,7 +170,7 @@ def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     problem = decided(problem, spec)
     factory = model_for(spec, problem)
     probe(factory, problem, spec.model)
-    running = Race(spec, problem, penalised(factory, spec.penalty, problem), folder)
+    running = Race(spec, problem, penalised(factory, spec.penalty, problem, Precision(spec.precision)), folder)
     running.about["id"] = folder.name if folder is not None else f"race-{slug(problem.name)}-{secrets.token_hex(3)}"
     return running
 
@@ -175,7 +182,7 @@ def resume(folder: Path, data: Any = None, model: Callable[[], nn.Module] | None
         if "spec" not in facts:
             raise UserError(f"{folder}: its checkpoint is of a training run, not of a race")
         spec = RaceSpec.model_validate(facts["spec"])
-        problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model)
+        problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model, spec)
         running = start(spec, problem, folder)
         running.restore(folder)
     return running
@@ -188,7 +195,8 @@ def outcome(running: Race) -> Outcome:
         return Outcome(result, None)
     row = result.ranking[0]
     own = [run for run in running.runs if run.stage != "rung" and run.candidate.config == row.config]
-    models = tuple(running.model.load(run.best).eval() for run in own if run.best is not None)
+    world = running.designs.of(own[0]) if own else running.designs.own
+    models = tuple(world.models[0].load(run.best).eval() for run in own if run.best is not None)
     return Outcome(result, Winner(recipe, models, partial(_estimator, running, recipe)))
 
 

@@ -44,6 +44,7 @@ class RunResult(_Value):
     best_epoch: float
     valid_loss: float | None  # validation loss at the best epoch (the lowest, unless a metric was monitored)
     metric: float | None  # the metric at that epoch
+    choices: dict[str, Any] = Field(default_factory=dict)  # decision -> value, where it differs from the race's own
     metrics: dict[str, float | None] = Field(default_factory=dict[str, float | None])  # further ones there
 
 
@@ -72,6 +73,17 @@ class Standing(_Value):
     default_loss: Interval | None  # the same rule at its defaults, same seeds
     tuning: Interval | None  # relative change of loss, tuned against default, paired by seed: -0.38 is 38 % lower
     tuning_paid: bool | None  # the interval of `tuning` lies below zero
+    choices: dict[str, Any] = Field(default_factory=dict)  # as in `RunResult`
+
+
+class Searched(_Value):
+    """A decision that a race searched over, besides rules and their hyperparameters."""
+
+    low: float | None = None  # of a range
+    high: float | None = None
+    scale: str = ""
+    choices: list[Any] = Field(default_factory=list)
+    base: Any = None  # what contenders at the defaults have
 
 
 class Cost(_Value):
@@ -102,6 +114,7 @@ class RaceResult(_Value):
     seeds: list[int]  # seed of the rungs first, then the fresh seeds of the finalists
     rungs: list[tuple[int, float]]  # (contenders, epochs) of each rung, as run
     spaces: dict[str, dict[str, tuple[float, float]]]  # rule -> searched hyperparameter -> (low, high), after widening
+    decisions: dict[str, Searched] = Field(default_factory=dict)  # what else was searched
     notes: list[str]  # one sentence each: widened spaces, lanes not possible and why, ...
     runs: list[RunResult]
     ranking: list[Standing]

@@ -11,4 +11,5 @@ State: TypeAlias = dict[str, Array]  # slots, scalars and declared needs of a ru
 Scope: TypeAlias = Literal["entry", "row", "tensor"]  # what a rule must see at once: one number, w[i], or all of w
 Task: TypeAlias = Literal["classification", "regression"]
 Loss: TypeAlias = Callable[[Any, Any], Any]  # (prediction [n, ...], target [n, ...]) -> mean loss, a scalar tensor
+Numbers: TypeAlias = Literal["float32", "float64", "bfloat16", "float16"]  # what a run computes in
 Values: TypeAlias = Mapping[str, float]  # hyperparameters by name

@@ -14,8 +14,8 @@ import pytest
 
 from ravine import report
 from ravine.errors import UserError
-from ravine.report import equation
-from ravine.results import RaceResult
+from ravine.report import equation, findings
+from ravine.results import RaceResult, RunResult
 
 SECTIONS = [
     "verdict", "ranking", "rates", "curves", "failures", "differences", "recipe", "cost",
@@ -167,6 +167,31 @@ def test_a_loss_that_is_no_number_is_left_out(race: RaceResult) -> None:
     assert figures(page) and "NaN" not in re.sub(r"became NaN", "", json.dumps(figures(page)))
 
 
+def test_a_finalist_that_never_learns_and_a_loss_of_zero_leave_the_figures_readable(race: RaceResult) -> None:
+    """Zero has no logarithm and an explosion no place: neither may flatten what the others did."""
+    rule = race.ranking[-1 if race.ranking[-1].finalist else 0].rule
+
+    def spoiled(run: RunResult) -> RunResult:
+        if run.rule != rule or run.stage == "rung":
+            return run
+        start = run.curve[0].valid_loss
+        points = [p if p.epoch == 0 else p.model_copy(update={"valid_loss": 1e5 * start}) for p in run.curve]
+        return run.model_copy(update={"curve": points})
+
+    runs = [spoiled(run) for run in race.runs]
+    first = runs[0].curve[-1].model_copy(update={"valid_loss": 0.0})
+    runs[0] = runs[0].model_copy(update={"curve": [*runs[0].curve[:-1], first], "valid_loss": 0.0})
+    changed = race.model_copy(update={"runs": runs})
+    data = figures(report.html(changed))
+    axis = data["curves"]["layout"]["yaxis"]
+    assert axis["type"] == "log" and axis["range"][1] - axis["range"][0] < 5
+    assert findings.curves(changed).endswith(f"; the mean loss of {rule} never falls")
+    panels = [panel for name, panel in data.items() if name.startswith("rate-")]
+    assert panels and all(panel["layout"]["yaxis"]["type"] == "log" for panel in panels)
+    low = 10 ** panels[0]["layout"]["yaxis"]["range"][0]
+    assert all(y is None or y >= 0.99 * low for panel in panels for trace in panel["data"] for y in trace["y"])
+
+
 def test_a_rule_without_learning_rate_is_named(race: RaceResult) -> None:
     runs = [r.model_copy(update={"hypers": {"rho": 0.9}}) if r.rule == "adadelta" else r for r in race.runs]
     text = report.html(race.model_copy(update={"runs": runs}))
@@ -204,6 +229,6 @@ def test_write(name: Callable[[Path], Path], race: RaceResult, page: str, tmp_pa
 
 def test_write_where_it_cannot(race: RaceResult, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match=r"cannot write the report to .*name a file you may write"):
+    with pytest.raises(UserError, match=r"cannot be written: file exists"):
         report.write(race, tmp_path / "file" / "report.html")
     assert (tmp_path / "file").read_text() == "mine"

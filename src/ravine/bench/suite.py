@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from ravine.bench import first, lane_step, steps, whole
+from ravine.bench import first, gpu, lane_step, steps, whole
 from ravine.bench.figure import Figure
 from ravine.errors import unknown
 
@@ -21,6 +21,9 @@ CASES: dict[str, Case] = {
     "C7": lambda rounds, peak: first.recompilations(),
     "C8": lambda rounds, peak: first.memory(),
     "C9": lambda rounds, peak: lane_step.figures(rounds, peak),
+    "G1": lambda rounds, peak: gpu.foreach(rounds),
+    "G2": lambda rounds, peak: gpu.fused(rounds),
+    "G3": lambda rounds, peak: gpu.small(rounds),
 }
 
 

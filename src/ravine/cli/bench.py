@@ -17,7 +17,7 @@ WIDTH = 120  # of the table in a file
 
 @app.command()
 def bench(
-    cases: Annotated[list[str] | None, typer.Argument(help="C1 to C9; all if none is given")] = None,
+    cases: Annotated[list[str] | None, typer.Argument(help="C1 to C9, on a GPU G1 to G3; all if none is given")] = None,
     rounds: Annotated[int, typer.Option(min=3, help="rounds in which the ways take turns")] = 15,
     threads: Annotated[int, typer.Option(min=1, help="threads of every way")] = 2,
     json: Annotated[Path | None, typer.Option("--json", help="write the figures to this file")] = None,

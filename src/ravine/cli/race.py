@@ -68,9 +68,22 @@ def race(
     sampling: Annotated[
         str, typer.Option(help="shuffled, cyclic, random (with replacement), balanced", rich_help_panel=PLAN)
     ] = "shuffled",
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            help="read inputs from disk as they are needed; default: where they fill half of the memory",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    bad_images: Annotated[
+        str, typer.Option(help="stop at a damaged image, or skip: leave them out", rich_help_panel=PLAN)
+    ] = "stop",
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, float16 (scaled), float64: of every run", rich_help_panel=PLAN)
+    ] = "float32",
     class_weights: Annotated[
         str | None, typer.Option(help="balanced, or a=2,b=0.5: how much classes count", rich_help_panel=PLAN)
     ] = None,
@@ -100,7 +113,10 @@ def race(
         str | None, typer.Option(help="as adam,sgd,nesterov/look-ahead; see ravine rules", rich_help_panel=SPACE)
     ] = None,
     over: Annotated[
-        list[str] | None, typer.Option(help="lr=1e-4..1e-1 or schedule=cosine,constant", rich_help_panel=SPACE)
+        list[str] | None,
+        typer.Option(
+            help="lr=1e-4..1e-1, dropout=0..0.6, init=he,xavier, schedule=cosine,constant ...", rich_help_panel=SPACE
+        ),
     ] = None,
     combine: Annotated[
         list[str] | None,
@@ -139,6 +155,7 @@ def race(
       ravine race my.csv --target price --budget 10m
       ravine race mnist --model cnn:16,32 --rules adam,nadam,momentum --epochs 3
       ravine race digits --over lr=1e-4..1e-1 --over schedule=cosine,constant
+      ravine race digits --over init=he,xavier --over dropout=0..0.6 --over l2=1e-6..1e-2
       ravine race --resume                          the last one in this folder
     """
     from ravine.racing.spec import RaceSpec
@@ -161,8 +178,10 @@ def race(
         penalty=read.penalties(penalty or []), noise=read.noises(noise or []), transfer=read.transfer(transfer),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
-        class_weights=read.class_weights(class_weights), metrics=read.names(metrics, "--metrics") if metrics else [],
+        precision=read.precision(precision), class_weights=read.class_weights(class_weights),
+        metrics=read.names(metrics, "--metrics") if metrics else [],
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
+        stream=stream, bad_images=bad_images,
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)
@@ -177,7 +196,7 @@ def _started(spec: RaceSpec, out: Path) -> Race:
     from ravine.files import check_folder
 
     check_folder(out)
-    problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss)
+    problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss, wanted=spec)
     running = api.start(spec, problem)
     running.saving.folder = out / running.about["id"]
     running.about["command"] = shlex.join(["ravine", *sys.argv[1:]])

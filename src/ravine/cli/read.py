@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ravine.errors import UserError
+from ravine.types import Numbers
+
+if TYPE_CHECKING:
+    from ravine.decisions import Values
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -27,22 +31,31 @@ def budget(text: str) -> tuple[int | None, float | None]:
     return int(match[1]), None
 
 
-def ranges(texts: Sequence[str]) -> tuple[dict[str, tuple[float, float]], list[str]]:
-    """Ranges by hyperparameter, and the choices of schedule, of ["lr=1e-4..1e-1", "schedule=cosine,constant"]."""
-    found: dict[str, tuple[float, float]] = {}
+def ranges(texts: Sequence[str]) -> tuple[dict[str, Values], list[str]]:
+    """Values by hyperparameter or decision, and the choices of schedule.
+
+    A range is "lr=1e-4..1e-1", choices are "init=he,xavier", or "model=mlp:64|mlp:64,64" where they hold commas.
+
+    >>> ranges(["lr=1e-4..1e-1", "init=he,xavier", "schedule=cosine,constant"])
+    ({'lr': Range(low=0.0001, high=0.1), 'init': Choices(choices=['he', 'xavier'])}, ['cosine', 'constant'])
+    """
+    from ravine.decisions import Choices, Range
+
+    found: dict[str, Values] = {}
     schedules: list[str] = []
     for text in texts:
-        name, equals, rest = text.partition("=")
-        if name == "schedule" and equals:
-            schedules += names(rest, "--over schedule=")
-            continue
+        name, _, rest = text.partition("=")
         low, dots, high = rest.partition("..")
+        choices = [word.strip() for word in rest.split("|" if "|" in rest else ",") if word.strip()]
+        if name == "schedule" and choices:
+            schedules += choices
+            continue
         try:
-            found[name] = float(low), float(high)
+            found[name] = Range(low=float(low), high=float(high)) if dots else Choices(choices=choices)
         except ValueError:
-            dots = ""
-        if not (name and equals and dots):
-            raise UserError(f"--over {text}: write it as lr=1e-4..1e-1, or schedule=cosine,constant")
+            choices = []
+        if not name or (not dots and len(choices) < 2) or not choices:
+            raise UserError(f"--over {text}: write it as lr=1e-4..1e-1, init=he,xavier or schedule=cosine,constant")
     return found, schedules
 
 
@@ -64,6 +77,16 @@ def steps(text: str | None) -> list[dict[str, Any]]:
 def preprocessing(text: str | None) -> list[str] | None:
     """Names of preprocessing between commas; "raw" for none at all."""
     return None if text is None else [] if text.strip() == "raw" else names(text, "--preprocess")
+
+
+def precision(text: str) -> Numbers:
+    """The name of a number type."""
+    from ravine.errors import unknown
+
+    for known in get_args(Numbers):
+        if text == known:
+            return known
+    raise unknown("precision", text, get_args(Numbers))
 
 
 def class_weights(text: str | None) -> str | dict[str, float] | None:

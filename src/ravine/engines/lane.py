@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 from ravine.engines.classes import lane_loss
 from ravine.engines.linear import with_lane_linears
 from ravine.engines.noise import noise_places, with_keyed_noise
+from ravine.engines.precision import SCALE, Precision
 from ravine.engines.program import Programs, Work
 from ravine.engines.repeatable import is_repeatable
 from ravine.engines.terms import Terms, total, without_held
@@ -69,8 +70,15 @@ class Places:
 class Model:
     """A model's code without its numbers: names, shapes and places of its parameters in a lane's weights."""
 
-    def __init__(self, factory: Callable[[], nn.Module], bind: Callable[[nn.Module], Terms] | None = None) -> None:
-        self.factory, self.bind = factory, bind  # ``bind`` makes the terms that the loss holds beside the data's
+    def __init__(
+        self,
+        factory: Callable[[], nn.Module],
+        bind: Callable[[nn.Module], Terms] | None = None,
+        precision: Precision | None = None,
+    ) -> None:
+        self.precision = precision or Precision()
+        self.factory = factory = self.precision.factory(factory)
+        self.bind = bind  # makes the terms that the loss holds beside the data's
         self.module = with_keyed_noise(build(factory, 0))
         self.mapped = with_lane_linears(with_keyed_noise(build(factory, 0)))
         trained = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
@@ -78,7 +86,8 @@ class Model:
         frozen = [n for n, p in self.module.named_parameters() if not p.requires_grad]
         self.terms = None if bind is None else bind(self.module)
         held = {} if self.terms is None else self.terms.begin(trained)
-        self.fixed = [*frozen, *(n for n, _ in self.module.named_buffers()), *held]
+        scale = [SCALE] if self.precision.scaled else []
+        self.fixed = [*frozen, *(n for n, _ in self.module.named_buffers()), *held, *scale]
         self.noise = noise_places(self.module)  # the buffers of keys, and what each key is made of
         self.dtype = next(iter(trained.values())).dtype
         self.places = Places(list(self.shapes.values()))
@@ -96,7 +105,7 @@ class Model:
 
         def make() -> Programs:
             own = lane_loss(loss) if together else loss
-            work = _stepping(module, own, self.terms, self._names, together, shared)
+            work = _stepping(module, own, self.terms, self._names, together, shared, self.precision)
             known = is_repeatable(module) and is_repeatable(loss) and (self.terms is None or self.terms.repeatable)
             return Programs(work, known, len(self.shapes))
 
@@ -133,7 +142,8 @@ class Model:
         weights = torch.cat([p.reshape(-1) for p in trained.values()])
         fixed = {n: p.detach().clone() for n, p in module.named_parameters() if n not in self.shapes}
         held = {} if self.terms is None else self.terms.begin(trained)
-        return weights, {**fixed, **{n: b.detach().clone() for n, b in module.named_buffers()}, **held}
+        own = {n: b.detach().clone() for n, b in module.named_buffers()}
+        return weights, {**fixed, **own, **held, **self.precision.begin()}
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:
         """Each parameter as a view of weights [..., P], of shape [..., *shape]."""
@@ -159,23 +169,38 @@ class Model:
 
 
 def _stepping(
-    module: nn.Module, loss: Loss, terms: Terms | None, names: Sequence[str], together: bool, shared: bool
+    module: nn.Module,
+    loss: Loss,
+    terms: Terms | None,
+    names: Sequence[str],
+    together: bool,
+    shared: bool,
+    precision: Precision,
 ) -> Work:
     def one(named: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return total(module, loss, terms, named, x, y)
+        return total(module, loss, terms, named, x, y, precision)
 
     def work(*given: Tensor) -> Sequence[Tensor]:
         module.train()
         *state, x, y = given
         leaves = [w.detach().requires_grad_() for w in state[:trained]]
         named = dict(zip(names, (*leaves, *state[trained:]), strict=True))
-        if not together:
+        if not together and not precision.scaled:
             loss = one(named, x, y)
             return [loss.detach().unsqueeze(0), *torch.autograd.grad(loss, leaves, materialize_grads=True)]
-        data = None if shared else 0
-        losses = vmap(one, in_dims=(0, data, data))(named, x, y)
-        gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
-        return [losses.detach(), *gradients]
+        if together:
+            data = None if shared else 0
+            losses = vmap(one, in_dims=(0, data, data))(named, x, y)
+        else:
+            losses = one(named, x, y).unsqueeze(0)
+        if not precision.scaled:
+            gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
+            return [losses.detach(), *gradients]
+        scale = named[SCALE]
+        gradients = torch.autograd.grad((losses * scale).sum(), leaves, materialize_grads=True)
+        down = 1 / scale
+        unscaled = [g * (down.view(-1, *[1] * (g.dim() - 1)) if together else down) for g in gradients]
+        return [losses.detach(), *unscaled]
 
     trained = sum(p.requires_grad for p in module.parameters())
     return work

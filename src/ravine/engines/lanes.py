@@ -13,6 +13,8 @@ from ravine.engines.lane import Lane, Model
 from ravine.engines.memory import give_back
 from ravine.engines.noise import noise_key
 from ravine.engines.points import aheads, climbed, climbs, readouts
+from ravine.engines.precision import in_type
+from ravine.engines.scaling import Attempt
 from ravine.engines.terms import held_of
 from ravine.engines.updates import Group, grouped
 from ravine.problems.problem import Part
@@ -43,6 +45,7 @@ class Lanes:
         self.stepping = model.stepping(loss, self.together, shared=len(self.seeds) == 1)
         self.predicting = model.predicting(self.together)
         self._own = self._parts(self.weights)
+        self.scaled = model.precision.scaled
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,6 +59,7 @@ class Lanes:
         """
         self.step_count += 1
         self.time = time
+        before = {n: b.clone() for n, b in self.buffers.items()} if self.scaled else {}
         point = aheads(self.groups, self.weights, time)
         losses, stacked = self._gradients(point, part, index, pieces)
         if climbs(self.groups):
@@ -69,9 +73,14 @@ class Lanes:
             near, buffers = [g.clone() for g in stacked], {n: b.clone() for n, b in self.buffers.items()}
             curvature = estimates(self.groups, near, self._gradients(point + offset, part, index, pieces)[1], offset)
             stacked, self.buffers = near, buffers
-        for group in self.groups:
-            group.update(self.weights, stacked, self.step_count, time, curvature)
+        attempt = Attempt(before, self.groups, self.weights, stacked) if self.scaled else None
+        lags = attempt.lags if attempt else [None] * len(self.groups)
+        stacked = attempt.usable(stacked) if attempt else stacked
+        for group, lag in zip(self.groups, lags, strict=True):
+            group.update(self.weights, stacked, self.step_count, time, curvature, lag)
         self._finish(time)
+        if attempt:
+            self.buffers = attempt.finish(self.buffers)
         return losses[self.back] if self.together else losses
 
     def set_hyper(self, row: int, name: str, value: float) -> None:
@@ -111,8 +120,9 @@ class Lanes:
         return shares[0] if len(shares) == 1 else torch.tensor(shares)[self.seed_row]
 
     def predict(self, x: Tensor) -> Tensor:
-        """The outputs of every lane in evaluation mode: [K, n, ...]."""
-        (out,) = self.predicting(*self._state(readouts(self.groups, self.weights, self.time)), x)
+        """The outputs of every lane in evaluation mode, from the weights in full precision: [K, n, ...]."""
+        state = self._state(readouts(self.groups, self.weights, self.time))
+        (out,) = self.predicting(*state, in_type(x, self.model.dtype))
         return out[self.back]
 
     def export(self) -> list[Lane]:
@@ -151,10 +161,11 @@ class Lanes:
         return list(self.model.views(weights if self.together else weights[0]).values())
 
     def _batch(self, part: Part, index: Tensor) -> tuple[Tensor, Tensor]:
-        if len(self.seeds) == 1:
-            (rows,) = index
-            return part.x.index_select(0, rows), part.y.index_select(0, rows)
-        return part.x[index][self.seed_row], part.y[index][self.seed_row]
+        rows, dtype = index.flatten(), self.model.dtype
+        x, y = part.x.index_select(0, rows), part.y.index_select(0, rows)  # half the time of part.x[rows]
+        if len(self.seeds) > 1:
+            x, y = (values.unflatten(0, index.shape)[self.seed_row] for values in (x, y))
+        return in_type(x, dtype), in_type(y, dtype)
 
     def _set_noise(self, piece: int) -> None:
         for name, layer in self.model.noise.items():

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ravine.engines.precision import cast
+
 
 class _Lanes(torch.autograd.Function):
     """K products at once: x [K, n, in] (or [n, in], seen by all), weight [K, out, in], bias [K, out]."""
@@ -73,7 +75,7 @@ class LaneLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """The product of each lane: [..., in] to [..., out]."""
-        return _Linear.apply(input, self.weight, self.bias)
+        return _Linear.apply(*cast(input, self.weight, self.bias))
 
 
 def with_lane_linears(model: nn.Module) -> nn.Module:

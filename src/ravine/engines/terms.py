@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ravine.engines.precision import KEPT, Precision
 from ravine.types import Loss
 
+FULL = Precision()
 HELD = "penalty|"  # how the names begin of what a lane holds for its terms, among its buffers
 
 
@@ -36,6 +38,10 @@ class Terms(Protocol):
         """What a run holds from its first step on, by names that begin with `HELD`."""
         ...
 
+    def data_loss(self, loss: Loss, held: Mapping[str, Tensor]) -> Loss:
+        """The loss of the data, with a number of its own that a lane holds, if there is one."""
+        ...
+
     def value(self, weights: Mapping[str, Tensor], seen: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> Tensor:
         """The sum of the terms, a scalar."""
         ...
@@ -47,19 +53,41 @@ class Terms(Protocol):
         ...
 
 
-def total(module: nn.Module, loss: Loss, terms: Terms | None, named: Mapping[str, Tensor], x: Any, y: Any) -> Tensor:
-    """The loss of the data and the terms, with a module's tensors and what is held given by name."""
-    if terms is None:
-        return loss(functional_call(module, dict(named), (x,)), y)
+def total(
+    module: nn.Module,
+    loss: Loss,
+    terms: Terms | None,
+    named: Mapping[str, Tensor],
+    x: Any,
+    y: Any,
+    precision: Precision = FULL,
+) -> Tensor:
+    """The loss of the data and the terms, with a module's tensors and what is held given by name.
+
+    The pass through the module is in the precision's type, the loss and the terms in that of the weights.
+    """
     own = without_held(named)
+    if terms is None:
+        return loss(_outputs(module, own, x, precision), y)
     with watching(module, terms.watched) as seen:
-        out = functional_call(module, own, (x,))
-    return loss(out, y) + terms.value(own, seen, held_of(named))
+        out = _outputs(module, own, x, precision)
+    if precision.short is not None:
+        seen = {name: value.to(precision.master) for name, value in seen.items()}
+    held = held_of(named)
+    return terms.data_loss(loss, held)(out, y) + terms.value(own, seen, held)
+
+
+def _outputs(module: nn.Module, named: dict[str, Tensor], x: Any, precision: Precision) -> Any:
+    if precision.short is None:
+        return functional_call(module, named, (x,))
+    with precision.pass_through(x.device.type):
+        out = functional_call(module, named, (x,))
+    return out.to(precision.master)
 
 
 def without_held(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What belongs to the module."""
-    return {name: tensor for name, tensor in named.items() if not name.startswith(HELD)}
+    return {name: tensor for name, tensor in named.items() if not name.startswith((HELD, KEPT))}
 
 
 def held_of(named: Mapping[str, Tensor]) -> dict[str, Tensor]:

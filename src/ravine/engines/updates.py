@@ -26,7 +26,7 @@ from ravine.rules.rule import (
 )
 from ravine.rules.sharpness import ascent_of, footing
 from ravine.schedules import Schedule
-from ravine.types import State
+from ravine.types import Scalar, State
 
 Numbers: TypeAlias = dict[str, NDArray[np.float64]]  # one a lane, by name
 
@@ -68,6 +68,21 @@ class Group:
         slots = {name: slot[offset] for name, slot in self.slots.items()}
         scalars = {name: value for share in self.shares for name, value in share.kept(offset).items()}
         return self.rules[offset], self.schedules[offset], slots, scalars
+
+    def kept(self, rows: Tensor) -> tuple[dict[str, Tensor], list[Numbers]]:
+        """A copy of the state of these lanes ([k], true or false), to put back."""
+        mask = rows.numpy()
+        scalars = [{name: column[mask].copy() for name, column in share.scalars.items()} for share in self.shares]
+        return {name: slot[rows].clone() for name, slot in self.slots.items()}, scalars
+
+    def put_back(self, rows: Tensor, kept: tuple[dict[str, Tensor], list[Numbers]]) -> None:
+        """The state of these lanes as it was."""
+        slots, scalars = kept
+        for name, old in slots.items():
+            self.slots[name][rows] = old
+        for share, columns in zip(self.shares, scalars, strict=True):
+            for name, old in columns.items():
+                share.scalars[name][rows.numpy()] = old
 
     def set_hyper(self, offset: int, name: str, value: float) -> None:
         """Give one lane another value of a hyperparameter."""
@@ -115,10 +130,12 @@ class Group:
         step: int,
         time: float,
         curvature: Sequence[Tensor] | None = None,
+        lag: NDArray[np.int64] | None = None,
     ) -> None:
         """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter.
 
-        So is the ``curvature``, where a lane has measured it.
+        So is the ``curvature``, where a lane has measured it. ``lag`` [k] is how many steps each lane has left out,
+        which do not count.
         """
         own = gradients if len(self.members) == len(weights) else [g[self.start : self.end] for g in gradients]
         measured = None if curvature is None else [c[self.start : self.end] for c in curvature]
@@ -128,7 +145,7 @@ class Group:
         every = [self._taking(share, own, measured) for share in active]
         whole = self._whole_norm([g for taking in every for g in taking.gradients]) if len(self.shares) > 1 else None
         for share, taking in zip(active, every, strict=True):
-            self._step(share, taking, share.counted(step), time, whole)
+            self._step(share, taking, share.counted(step), time, whole, lag)
 
     def _taking(self, share: Share, gradients: Sequence[Tensor], curvature: Sequence[Tensor] | None) -> Taking:
         """What a share's step is taken on: everything, or its own parameters."""
@@ -141,21 +158,25 @@ class Group:
         bent = None if curvature is None else [curvature[i] for i in own]
         return Taking(own, [weights[i] for i in own], [gradients[i] for i in own], kept, bent)
 
-    def _step(self, share: Share, on: Taking, step: int, time: float, whole: Tensor | None) -> None:
+    def _step(
+        self, share: Share, on: Taking, step: int, time: float, whole: Tensor | None, lag: NDArray[np.int64] | None
+    ) -> None:
+        counts = None if lag is None else np.maximum(step - lag, 1).astype(np.float64)  # of each lane's own steps
+        t = step if counts is None else Column(counts)
         if share.kernel is None:
-            self._step_on_columns(share, on, self._facts(on, step, whole), step, time)
+            self._step_on_columns(share, on, self._facts(on, step, whole), t, time)
             return
-        given = {**self.at(time, share), **share.scalars, "t": step}
+        given = {**self.at(time, share), **share.scalars, "t": step if counts is None else counts}
         if whole is not None and "global_norm" in self.needs:
             given["global_norm"] = whole.double().numpy()
         if self.sums:
-            given |= self._totals(on, self._facts(on, step, whole), step, time)
+            given |= self._totals(on, self._facts(on, step, whole), t, time)
         many = len(self.members)
         new = share.kernel.step(on.weights, on.gradients, on.slots, given, lanes=many, seed=step, alike=True) or {}
         for name, column in share.scalars.items():
             share.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
 
-    def _step_on_columns(self, share: Share, on: Taking, known: Sequence[State], step: int, time: float) -> None:
+    def _step_on_columns(self, share: Share, on: Taking, known: Sequence[State], step: Scalar, time: float) -> None:
         rule, columns = self.rule_at(time, share), self._columns(share)
         totals = self._totals(on, known, step, time)
         columns |= {name: Column(numbers) for name, numbers in totals.items()}
@@ -169,7 +190,7 @@ class Group:
             w += u
         share.scalars = {name: new[name].numbers for name in share.scalars}
 
-    def _totals(self, on: Taking, known: Sequence[State], step: int, time: float) -> Numbers:
+    def _totals(self, on: Taking, known: Sequence[State], step: Scalar, time: float) -> Numbers:
         """The sums over all of a lane's tensors that the rule needs: [k] for each, added up in float64."""
         if not self.sums:
             return {}

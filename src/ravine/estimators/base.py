@@ -63,7 +63,8 @@ class Estimator(BaseEstimator):
 
         frame = as_frame(x)
         if frame is None:
-            rows, y = validate_data(self, _rows(x), y, accept_sparse="csr", dtype="numeric", **checks)
+            found: Any = validate_data(self, _rows(x), y, accept_sparse="csr", dtype="numeric", **checks)
+            rows, y = found
             return _dense(rows) if rows.ndim == np.ndim(x) or hasattr(rows, "toarray") else np.asarray(x), y
         validate_data(self, x, y, skip_check_array=True)
         if len(frame) == 0:

@@ -27,7 +27,8 @@ def of_race(race: Race, recipe: Recipe) -> RavineClassifier | RavineRegressor | 
     run = winning_run(race)
     if run is None or run.best is None:
         return None
-    return _estimator(race.model.load(run.best).eval(), recipe, race.problem, run)
+    world = race.designs.of(run)
+    return _estimator(world.models[0].load(run.best).eval(), recipe, world.problem, run)
 
 
 def of_training(training: Training) -> RavineClassifier | RavineRegressor | None:

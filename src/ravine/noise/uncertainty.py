@@ -28,19 +28,25 @@ def monte_carlo(module: nn.Module, x: Tensor, draws: int = 50, seed: int = 0) ->
     The deviation is of the outputs as they are; give a model that ends in a softmax for that of probabilities.
     Reference: Gal & Ghahramani 2016, arXiv:1506.02142.
     """
+    if draws < 2:
+        raise UserError(f"Monte-Carlo dropout: a deviation needs 2 draws or more, got {draws}")
+    stacked = noisy(module, x, draws, seed)
+    return stacked.mean(0), stacked.std(0)
+
+
+@torch.no_grad()
+def noisy(module: nn.Module, x: Tensor, draws: int, seed: int = 0) -> Tensor:
+    """The outputs of each draw of a model's noise at test, [draws, ...]; the model is as it was afterwards."""
     layers = [layer for layer in module.modules() if isinstance(layer, Keyed | TorchDropout)]
     if not layers:
         raise UserError("Monte-Carlo dropout: the model has no layer of noise, so every draw would be the same")
-    if draws < 2:
-        raise UserError(f"Monte-Carlo dropout: a deviation needs 2 draws or more, got {draws}")
     outputs: list[Tensor] = []
     with _drawing(module, layers), torch.random.fork_rng(devices=[]):
         for draw in range(draws):
             torch.manual_seed(key(seed, "monte carlo", draw))
             set_keys(module, seed, draw)
             outputs.append(module(x))
-    stacked = torch.stack(outputs)
-    return stacked.mean(0), stacked.std(0)
+    return torch.stack(outputs)
 
 
 @contextmanager

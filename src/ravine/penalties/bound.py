@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +15,20 @@ from ravine.engines.terms import HELD
 from ravine.errors import UserError
 from ravine.penalties.activations import KLSparsity, in_unit_interval
 from ravine.penalties.part import Part, Penalty, Projection, chosen
+from ravine.types import Loss
+
+LOSS = f"{HELD}loss|"
 
 
 class Bound:
     """The parts of one recipe on one model. It is the `ravine.engines.terms.Terms` of a run.
 
-    A lane holds the number of each part ("penalty|0|strength"), which may differ by lane, and what a part keeps.
+    A lane holds the number of each part ("penalty|0|strength"), which may differ by lane, and what a part keeps; and
+    that of ``form`` if there is one, the data's loss as a dataclass whose field ``number`` may differ by lane too.
     """
 
-    def __init__(self, parts: Sequence[Part], module: nn.Module) -> None:
-        self.parts = tuple(parts)
+    def __init__(self, parts: Sequence[Part], module: nn.Module, form: Any = None, number: str = "") -> None:
+        self.parts, self.form, self.number = tuple(parts), form, number
         self._names = [_names(part, module) for part in parts]
         both = zip(parts, self._names, strict=True)
         self.watched = tuple(dict.fromkeys(n for part, names in both if _sees_activations(part) for n in names))
@@ -33,12 +39,18 @@ class Bound:
         """Each part's number, and the tensors that it starts with."""
         found: dict[str, Tensor] = {}
         like = next(iter(weights.values()))
+        if self.form is not None:
+            found[f"{LOSS}{self.number}"] = like.new_tensor(getattr(self.form, self.number))
         for place, (part, names) in enumerate(zip(self.parts, self._names, strict=True)):
             found[f"{HELD}{place}|{part.amount}"] = like.new_tensor(getattr(part, part.amount))
             if not _sees_activations(part):
                 kept = part.holds({name: weights[name].detach() for name in names})
                 found |= {f"{HELD}{place}|{name}": tensor for name, tensor in kept.items()}
         return found
+
+    def data_loss(self, loss: Loss, held: Mapping[str, Tensor]) -> Loss:
+        """The loss itself, or the form with the lane's number."""
+        return loss if self.form is None else replace(self.form, **{self.number: held[f"{LOSS}{self.number}"]})
 
     def value(self, weights: Mapping[str, Tensor], seen: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> Tensor:
         """The sum of the penalties."""

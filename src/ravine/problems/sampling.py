@@ -14,6 +14,7 @@ SAMPLINGS = {
     SHUFFLED: "every epoch visits each sample once, in an order of its own",
     "cyclic": "in the order of the data, round and round",
     "random": "each place is drawn from all samples, with replacement",
+    "bootstrap": "each seed draws as many samples with replacement, once, and every epoch visits those (bagging)",
     "balanced": "the classes take turns, each through its own samples in shuffled order, small ones again and again",
 }
 
@@ -44,9 +45,19 @@ def visits(name: str, seed: int, epoch: int, before: int, y: Tensor) -> Tensor:
         return (torch.arange(samples) + before) % samples
     if name == "random":
         return torch.randint(samples, (samples,), generator=generator(seed, "random", epoch))
+    if name == "bootstrap":
+        return resample(seed, samples)[order(seed, epoch, samples)]
     if name == "balanced":
         return _balanced(y, seed, epoch)
     return order(seed, epoch, samples)
+
+
+def resample(seed: int, samples: int) -> Tensor:
+    """The bootstrap sample of a seed: int64 [samples], about 63 % of all places once or more.
+
+    Reference: Breiman 1996, Machine Learning 24:123.
+    """
+    return torch.randint(samples, (samples,), generator=generator(seed, "bootstrap"))
 
 
 def _balanced(y: Tensor, seed: int, epoch: int) -> Tensor:

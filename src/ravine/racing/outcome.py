@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from ravine._version import version as own_version
+from ravine.decisions import Pick
 from ravine.losses import metric_name
 from ravine.models import count
 from ravine.racing.race import Race
 from ravine.racing.verdict import verdict
 from ravine.recipe import Recipe
-from ravine.results import Cost, RaceResult, Standing
-from ravine.solvers.spec import contender_to_spec
+from ravine.results import Cost, RaceResult, Searched, Standing
+from ravine.rules.interval import Search
 from ravine.transfer.spec import pinned
 
 
@@ -38,7 +39,8 @@ def result_of(race: Race) -> RaceResult:
         batch=race.clock.batch,
         seeds=[race.spec.seed, *race.setup.fresh],
         rungs=race.rungs_run,
-        spaces={rule: {h: (s.low, s.high) for h, s in own.items()} for rule, own in race.space.ranges.items()},
+        spaces={rule: {h: _ends(s) for h, s in own.items()} for rule, own in race.space.ranges.items()},
+        decisions=_decisions(race),
         notes=race.notes,
         runs=[run.result("finished" if run.tick >= race.clock.ticks else "stopped") for run in race.runs],
         ranking=rows,
@@ -60,31 +62,23 @@ def winner_recipe(race: Race) -> Recipe | None:
 
 def _recipe(race: Race, row: Standing) -> Recipe:
     candidate = next(run.candidate for run in race.runs if run.candidate.config == row.config)
-    return Recipe(
-        problem=race.spec.problem,
-        target=race.spec.target,
-        model=race.spec.model,
-        activation=race.spec.activation,
-        norm=race.spec.norm,
-        norm_place=race.spec.norm_place,
-        init=race.spec.init,
-        loss=race.spec.loss,
-        epochs=race.clock.epochs,
-        batch=race.clock.batch,
-        seed=race.setup.fresh[0] if row.finalist else race.spec.seed,
-        split_seed=race.spec.split_seed,
-        preprocess=race.spec.preprocess,
-        augment=race.spec.augment,
-        class_weights=race.spec.class_weights,
-        weighted_mean=race.spec.weighted_mean,
-        metrics=race.spec.metrics,
-        sampling=race.spec.sampling,
-        rule=contender_to_spec(candidate.rule),
-        schedule={name: dict(spec) for name, spec in candidate.schedules.items()},
-        penalty=race.spec.penalty,
-        noise=race.spec.noise,
-        transfer=pinned(race.spec.transfer),
-    )
+    recipe = race.designs.recipe(candidate, race.setup.fresh[0] if row.finalist else race.spec.seed)
+    return recipe.model_copy(update={"transfer": pinned(recipe.transfer)})
+
+
+def _ends(search: Search | Pick) -> tuple[float, float]:
+    return (min(search.choices), max(search.choices)) if isinstance(search, Pick) else (search.low, search.high)
+
+
+def _decisions(race: Race) -> dict[str, Searched]:
+    """What was searched besides hyperparameters, and the values that contenders at the defaults have."""
+    base = race.designs.base
+    return {
+        name: Searched(choices=list(search.choices), base=decision.now(base))
+        if isinstance(search, Pick)
+        else Searched(low=search.low, high=search.high, scale=search.scale, base=decision.now(base))
+        for name, (decision, search) in race.space.decisions.items()
+    }
 
 
 def _cost(race: Race) -> Cost:

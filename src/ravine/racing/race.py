@@ -9,25 +9,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ravine.engines.lane import Lane, Model
+from ravine.engines.lane import Model
 from ravine.losses import loss_of
 from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
+from ravine.racing.designs import Designs
 from ravine.racing.moment import Moment, Phase, moment_of
-from ravine.racing.plan import Plan, choose
+from ravine.racing.pilot import planned
+from ravine.racing.plan import Plan
+from ravine.racing.programs import base_recipe
 from ravine.racing.ranking import best_by_rule, failures, ranking
 from ravine.racing.setup import Setup
 from ravine.racing.space import draw, widen
 from ravine.racing.spec import RaceSpec
 from ravine.racing.statistics import interval
 from ravine.results import Interval, Standing
+from ravine.rules.interval import Search
 from ravine.rules.rule import name_of
 from ravine.training.interrupt import Request, stop_on_request
-from ravine.training.layered import check_contender
-from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
 from ravine.training.saving import Saving
 from ravine.training.track import Track
+from ravine.training.world import World
 
 
 class Race:
@@ -42,8 +45,9 @@ class Race:
         self.setup = Setup.of(spec, problem)
         self.clock = self.setup.clock
         self.space = self.setup.space
-        for rule in self.space.rules.values():
-            check_contender(rule, model, problem)
+        own = World([model], self.loss, problem, self.clock)
+        self.designs = Designs(base_recipe(spec, self.clock), self.space, own)
+        self.designs.check()
         self.plan: Plan | None = None
         self.phase: Phase = "pilot"
         self.rung = 0
@@ -106,9 +110,7 @@ class Race:
 
     def _pilot(self) -> Iterator[Moment]:
         yield self._moment(0.0)
-        lanes = [self._lane(candidate, self.spec.seed) for candidate in draw(self.space, self.setup.budget)]
-        spec = self.spec
-        self.plan = choose(self.model, self.loss, lanes, self.problem, self.clock, spec.lanes, spec.workers)
+        self.plan = planned(self.designs, draw(self.space, self.setup.budget), self.spec)
         if self.plan.refusal:
             why = self.plan.refusal
             self.notes.append(f"Lanes are not possible for this model, so runs go one after another: {why}.")
@@ -146,6 +148,7 @@ class Race:
         self.runs += [self._new("rung", candidate, self.spec.seed) for candidate in new]
         for name in dict.fromkeys(name_of(candidate.rule) for candidate in new):
             search = self.space.ranges[name]["lr"]
+            assert isinstance(search, Search)
             self.notes.append(
                 f"The best learning rate of {name} lay at the edge: its range was widened to "
                 f"{search.low:.1g} to {search.high:.1g}."
@@ -177,15 +180,16 @@ class Race:
         rows = self.standings
         if rows and rows[0].finalist and len(self.problem.test):
             own = [run for run in self.runs if run.stage != "rung" and run.candidate.config == rows[0].config]
-            models = [self.model.load(run.best) for run in own if run.best is not None]
-            measured = [evaluate_model(model, self.loss, self.problem, self.problem.test) for model in models]
+            measured = [self.designs.tested(run, run.best) for run in own if run.best is not None]
             self.test = interval([metric for _, metric in measured]), interval([loss for loss, _ in measured])
 
     def _go(self, field: Sequence[Run], to_tick: int, keep_best: bool = False) -> Iterator[Moment]:
         if self._track is None:
             assert self.plan is not None
-            models, draws = self.plan.models(self.model), bool(self.plan.refusal)
-            self._track = Track(models, self.loss, self.problem, self.clock, self.plan.size, draws)
+            self.designs.staff(self.plan.workers)
+            own, draws = self.designs.own, bool(self.plan.refusal)
+            size, of = self.plan.size, self.designs.of
+            self._track = Track(own.models, own.loss, own.problem, own.clock, size, draws, of=of)
         for _ in self._track.go(field, to_tick, keep_best):
             if self.spec.seconds is not None and not self.before and self.seconds > 1.5 * self.spec.seconds:
                 self.out_of_time = True
@@ -199,9 +203,6 @@ class Race:
     def _new(self, stage: Literal["rung", "final", "default"], candidate: Candidate, seed: int) -> Run:
         name = f"c{candidate.config:03d}-s{seed}-{stage}"
         return Run(name, candidate, seed, stage)
-
-    def _lane(self, candidate: Candidate, seed: int) -> Lane:
-        return self.model.lane(candidate.rule, candidate.bound(self.clock.epochs), seed)
 
     def _moment(self, done: float) -> Moment:
         return moment_of(self.phase, self.rung, self.runs, done, self.seconds)

@@ -133,6 +133,7 @@ def _finalist(place: int, one: _Finalist, best: _Finalist, others: int) -> Stand
         default_loss=_losses(one.default) if one.default else None,
         tuning=one.tuning,
         tuning_paid=one.tuning.high < 0 if one.tuning else None,
+        choices=dict(speaker.candidate.choices),
     )
 
 
@@ -151,6 +152,7 @@ def _other(rank: int, run: Run) -> Standing:
         default_loss=None,
         tuning=None,
         tuning_paid=None,
+        choices=dict(run.candidate.choices),
     )
 
 

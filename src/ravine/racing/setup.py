@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ravine.decisions import Pick
 from ravine.errors import UserError
 from ravine.penalties import Prune
 from ravine.problems.problem import Problem
@@ -101,8 +102,12 @@ class Setup:
 
     def restored(self, ranges: Mapping[str, Mapping[str, Any]], widened: Mapping[str, int]) -> Space:
         """The space with the ranges that a checkpoint holds."""
-        found = {rule: {h: Search(**s) for h, s in own.items()} for rule, own in ranges.items()}
+        found = {rule: {h: _search(s) for h, s in own.items()} for rule, own in ranges.items()}
         return replace(self.space, ranges=found, widened=dict(widened))
+
+
+def _search(kept: Mapping[str, Any]) -> Search | Pick:
+    return Pick(tuple(kept["choices"])) if "choices" in kept else Search(**kept)
 
 
 def _notes(space: Space) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ravine.rates.result import RangeTest
-from ravine.report.figures import figure, log_axis, loss_axis
+from ravine.report.axes import log_axis, loss_axis
+from ravine.report.figures import figure
 from ravine.report.numbers import NOTHING, plain, rate, times
 from ravine.report.page import figure_data, rendered, write_page
 from ravine.report.palette import LINE, look

@@ -1,7 +1,7 @@
 """A recipe: every decision of a run as one typed value that a TOML file can hold."""
 
 from ravine.recipe.file import load_recipe, recipe_from
-from ravine.recipe.fit import check_augmentable, check_sampled, checked_penalties
+from ravine.recipe.fit import check_augmentable, check_precision, check_sampled, checked_penalties
 from ravine.recipe.recipe import BATCH, FORMAT, Recipe, cycles
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "FORMAT",
     "Recipe",
     "check_augmentable",
+    "check_precision",
     "check_sampled",
     "checked_penalties",
     "cycles",

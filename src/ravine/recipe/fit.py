@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ravine.engines.precision import Precision
 from ravine.errors import UserError
+from ravine.losses import form_of
 from ravine.penalties import Part, Projection, Prune, part_from_spec
 from ravine.problems.sampling import SHUFFLED
 from ravine.rules.rule import AFTER, Combinator, Declared, Rule, chain, hypers, name_of, reads_elsewhere
 from ravine.solvers.method import Method
+from ravine.types import Numbers
 
 
 def checked_penalties(specs: Sequence[Mapping[str, Any]], rules: Collection[Declared], epochs: float) -> list[Part]:
@@ -35,6 +38,21 @@ def _check_beside(part: Projection, rule: Declared) -> None:
     later = [name for name in later if name != "MaxNorm"] + [name_of(rule)] * reads_elsewhere(rule)
     if later:
         raise UserError(f"{part.name} changes the weights after a step, which {later[0]} would miss: leave one out")
+
+
+def check_criterion(criterion: str, loss: str) -> None:
+    """Raise one sentence where what is measured is unknown, or is the loss anyway, or of another task."""
+    made = form_of(criterion)
+    if criterion == loss:
+        raise UserError(f"criterion {criterion} is the loss itself: leave it out")
+    if loss != "auto" and form_of(loss).task != made.task:
+        raise UserError(f"criterion {criterion} is for {made.task} and the loss {loss} for {form_of(loss).task}")
+
+
+def check_precision(name: Numbers, rule: Declared) -> None:
+    """Raise one sentence where a contender compares losses, which need all their digits."""
+    if Precision(name).short is not None and not isinstance(rule, Rule):
+        raise UserError(f"precision {name} belongs to rules on minibatches, not to {name_of(rule)}: leave it out")
 
 
 def check_augmentable(rule: Declared) -> None:

@@ -18,12 +18,14 @@ from ravine.noise import Noise, noise_from_spec
 from ravine.penalties import Part, Prune
 from ravine.problems.balance import Over
 from ravine.problems.preprocess import check_names
+from ravine.problems.reading import Reading
 from ravine.problems.sampling import SHUFFLED, check_sampling
-from ravine.recipe.fit import check_augmentable, check_sampled, checked_penalties
+from ravine.recipe.fit import check_augmentable, check_criterion, check_precision, check_sampled, checked_penalties
 from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.transfer import Transfer
+from ravine.types import Numbers
 
 FORMAT = 1
 BATCH = "batch"  # what a schedule may multiply beside the hyperparameters
@@ -56,12 +58,16 @@ class Recipe(BaseModel):
     norm_place: str = "before"  # or after: the nonlinearity
     init: str | dict[str, Any] | None = None  # the initialiser, or its table; None: the layers' own draw
     loss: Annotated[str, BeforeValidator(loss_text)] = "auto"  # or {"name": "huber", "delta": 0.5}
+    criterion: Annotated[str | None, BeforeValidator(loss_text)] = None  # measured in place of the loss
     epochs: int = Field(default=30, ge=1)
     batch: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
+    stream: bool | None = None  # inputs are read when they are needed; None: where they take half of the free memory
+    bad_images: str = "stop"  # or skip: damaged ones are left out
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    precision: Numbers = "float32"  # or float64, bfloat16, float16: what a pass through the model computes in
     class_weights: str | dict[str, float] | None = None  # "balanced", or {class: weight}
     weighted_mean: Over = "weights"  # what weighted losses are divided by: their weights, as torch, or the samples
     metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss: see `ravine.metrics`
@@ -84,6 +90,11 @@ class Recipe(BaseModel):
         more = [] if self.monitor in ("valid_loss", *SHOWN) else [self.monitor]
         weighed = [] if self.class_weights is None else ["balanced-accuracy"]
         return list(dict.fromkeys([*self.metrics, *more, *weighed]))
+
+    @property
+    def reading(self) -> Reading:
+        """How data on disk are read."""
+        return Reading(self.stream, self.bad_images)
 
     def make_rule(self) -> Declared:
         """The checked rule, or the method on the whole training part."""
@@ -137,13 +148,17 @@ class Recipe(BaseModel):
             initial_from_spec(self.init)
         if self.loss != "auto":
             form_of(self.loss)
+        if self.criterion is not None:
+            check_criterion(self.criterion, self.loss)
         if not isinstance(rule := self.make_rule(), Rule):
             for option in ("accumulate", "snapshots"):
                 if getattr(self, option) > 1:
                     raise UserError(f"{option} belongs to rules, not to {name_of(rule)}: leave it out")
+        check_precision(self.precision, rule)
         if self.augment:
             make(self.augment)
             check_augmentable(rule)
+        self.reading.check()
         check_sampling(self.sampling)
         check_sampled(self.sampling, rule)
         if self.transfer is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from html import escape
 from typing import Any
 
@@ -18,8 +17,8 @@ from ravine.reading import (
     good_loss,
     repeats,
 )
+from ravine.report.axes import ceiling, held, log_axis, loss_axis
 from ravine.report.findings import tried
-from ravine.report.numbers import plain
 from ravine.report.palette import FAINT, LINE, OUTCOMES, Look, look
 from ravine.results import RaceResult, RunResult
 
@@ -57,38 +56,6 @@ def _hover(runs: list[RunResult]) -> list[str]:
     return [escape(tried(run)).replace(" · ", "<br>") for run in runs]
 
 
-def log_axis(low: float, high: float, most: int) -> dict[str, Any]:
-    """A logarithmic axis with at most about ``most`` labels: at 1, 2 and 5, at decades, or at every second one."""
-    ends = (math.log10(low), math.log10(high))
-    decades = range(math.floor(ends[0]), math.ceil(ends[1]) + 1)
-    for steps, every in (((1, 2, 5), 1), ((1,), 1), ((1,), 2), ((1,), 3)):
-        marks = [step * 10.0**k for k in decades if k % every == 0 for step in steps]
-        marks = [mark for mark in marks if low <= mark <= high]
-        if len(marks) <= most:
-            break
-    return {"type": "log", "range": list(ends), "tickvals": marks, "ticktext": [_power(mark) for mark in marks]}
-
-
-def _power(mark: float) -> str:
-    return plain(mark) if 1e-2 <= mark < 1e4 else f"10<sup>{round(math.log10(mark))}</sup>"
-
-
-def loss_axis(losses: list[float]) -> dict[str, Any]:
-    """The axis of a loss: logarithmic where losses differ by more than four times; it ends at 100 times the best."""
-    low, high = min(losses), max(losses)
-    if low <= 0 or high < 4 * low:
-        pad = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-        return {"type": "linear", "range": [low - pad, high + pad], "nticks": 6}
-    return log_axis(0.85 * low, 1.25 * min(high, 100 * low), 7)
-
-
-def ceiling(axis: dict[str, Any]) -> float:
-    """The loss at which an axis draws what has none: just under its upper end."""
-    low, high = axis["range"]
-    top = high - 0.04 * (high - low)
-    return 10.0**top if axis["type"] == "log" else top
-
-
 def rate_axis(result: RaceResult, most: int) -> dict[str, Any]:
     """One axis of the learning rate for all rules."""
     tries = [run.hypers["lr"] for run in rated(result)]
@@ -113,7 +80,7 @@ def rate_figures(result: RaceResult) -> dict[str, Any]:
 
 
 def _rate_figure(result: RaceResult, rule: str, runs: list[RunResult], x: dict[str, Any], y: dict[str, Any]) -> Any:
-    top, style = ceiling(y), look(rule)
+    style = look(rule)
     early = {run.id: loss for run in runs if (loss := early_loss(result, run)) is not None}
     here = [run for run in runs if run.rule == rule]
     dead = [run for run in here if run.status == "diverged"]
@@ -122,11 +89,11 @@ def _rate_figure(result: RaceResult, rule: str, runs: list[RunResult], x: dict[s
     own = {"color": style.colour, "size": 8, "line": {"width": 1.6, "color": style.colour}}
     others = {run.id: early[run.id] for run in runs if run.rule != rule and run.id in early}
     traces = [
-        _points(runs, others, "other rules", {"color": FAINT, "size": 5}, top) | {"hoverinfo": "skip"},
-        _stems(further, early, lowest, style, top),
-        _points(here, early, "first rung", own | {"symbol": f"{style.marker}-open"}, top),
-        _points(here, lowest, "lowest", own | {"symbol": style.marker}, top),
-        _points(dead, {run.id: top for run in dead}, "diverged", _outcome("diverged", 9), top),
+        _points(runs, others, "other rules", {"color": FAINT, "size": 5}, y) | {"hoverinfo": "skip"},
+        _stems(further, early, lowest, style, y),
+        _points(here, early, "first rung", own | {"symbol": f"{style.marker}-open"}, y),
+        _points(here, lowest, "lowest", own | {"symbol": style.marker}, y),
+        _points(dead, {run.id: ceiling(y) for run in dead}, "diverged", _outcome("diverged", 9), y),
     ]
     fitted = figure(traces, x={**x, "title": RATE}, y={**y, "title": "validation loss"}, height=230, showlegend=False)
     _guides(fitted, result, rule, style)
@@ -151,24 +118,24 @@ def _outcome(name: str, size: int) -> dict[str, Any]:
 
 
 def _points(
-    runs: list[RunResult], at: dict[str, float], name: str, marker: dict[str, Any], top: float
+    runs: list[RunResult], at: dict[str, float], name: str, marker: dict[str, Any], axis: dict[str, Any]
 ) -> dict[str, Any]:
-    """The runs that have a loss in ``at``; a loss above the axis stands at its top."""
+    """The runs that have a loss in ``at``."""
     shown = [run for run in runs if run.id in at]
-    place = {"x": [run.hypers["lr"] for run in shown], "y": [min(at[run.id], top) for run in shown]}
+    place = {"x": [run.hypers["lr"] for run in shown], "y": [held(at[run.id], axis) for run in shown]}
     hover = {"hoverinfo": "text", "hovertext": _hover(shown)}
     return {"type": "scatter", "mode": "markers", "name": name, "marker": marker} | place | hover
 
 
 def _stems(
-    runs: list[RunResult], early: dict[str, float], lowest: dict[str, float], style: Look, top: float
+    runs: list[RunResult], early: dict[str, float], lowest: dict[str, float], style: Look, axis: dict[str, Any]
 ) -> dict[str, Any]:
     """A line from the loss after the first rung down to the lowest."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     for run in runs:
         xs += [run.hypers["lr"], run.hypers["lr"], None]
-        ys += [min(early[run.id], top), min(lowest[run.id], top), None]
+        ys += [held(early[run.id], axis), held(lowest[run.id], axis), None]
     line = {"color": style.colour, "width": 1}
     return {"type": "scatter", "mode": "lines", "name": "stem", "x": xs, "y": ys, "line": line, "hoverinfo": "skip"}
 

@@ -83,19 +83,25 @@ def curves(result: RaceResult) -> str:
     """How fast the finalists came down."""
     start = start_loss(result)
     needed: list[tuple[float, str]] = []
+    idle: list[str] = []
     for standing in finalists(result):
         mean = [(epoch, band.mean) for epoch, band in envelope(repeats(result, standing))]
         if start is not None and mean:
             low = min(loss for _, loss in mean)
-            needed.append((next(e for e, loss in mean if loss <= low + 0.1 * max(0.0, start - low)), standing.rule))
-    if not needed:
+            if low < start:
+                needed.append((next(e for e, loss in mean if loss <= low + 0.1 * (start - low)), standing.rule))
+            else:
+                idle.append(standing.rule)
+    if not (needed or idle):
         return "No finalist ran to its end" if result.runs else "No configuration ran"
+    never = f"the mean loss of {words(idle)} never falls" if idle else ""
+    if not needed:
+        return never.capitalize()
     needed.sort()
     (first, rule), rest = needed[0], needed[1:]
     later = words([f"{name} {epoch:.3g}" for epoch, name in rest])
-    return f"{rule} needs {times(int(first), 'epoch')} for nine tenths of its drop in loss" + (
-        f", {later}" if rest else ""
-    )
+    text = f"{rule} needs {times(int(first), 'epoch')} for nine tenths of its drop in loss"
+    return text + (f", {later}" if rest else "") + (f"; {never}" if never else "")
 
 
 def _versus(standing: Standing) -> str:

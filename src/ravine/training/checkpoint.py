@@ -57,6 +57,7 @@ def _run_row(place: int, run: Run, tensors: dict[str, Tensor]) -> dict[str, Any]
         "schedules": {name: dict(spec) for name, spec in candidate.schedules.items()},
         "origin": candidate.origin,
         "searched": list(candidate.searched),
+        "choices": dict(candidate.choices),
         "seed": run.seed,
         "stage": run.stage,
         "rung": run.rung,
@@ -82,7 +83,8 @@ def _lane_row(prefix: str, lane: Lane | None, tensors: dict[str, Tensor]) -> dic
 
 def _run(place: int, row: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Run:
     rule = contender_from_spec(row["rule"])
-    candidate = Candidate(row["config"], rule, row["schedules"], row["origin"], tuple(row["searched"]))
+    kept = row["schedules"], row["origin"], tuple(row["searched"]), row.get("choices", {})
+    candidate = Candidate(row["config"], rule, *kept)
     run = Run(row["id"], candidate, row["seed"], row["stage"], None, row["rung"], row["tick"])
     run.curve = [Point.model_validate(point) for point in row["curve"]]
     run.diverged = row["diverged"]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
-from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
-from ravine.problems.problem import Problem
 from ravine.results import Point
 from ravine.rules.rule import Rule
-from ravine.training.clock import Clock
-from ravine.training.layered import Runner, alone
+from ravine.training.layered import Runner
 from ravine.training.loop import Measured, advance
 from ravine.training.run import Run
 from ravine.training.samples import SampleLog
-from ravine.types import Loss
+from ravine.training.team import Team
+from ravine.training.world import World
 
 CROWDED = 0.75  # share of open lanes from which the rest had better go on in a cohort of their own
 
@@ -27,11 +26,12 @@ def runs_together(run: Run) -> bool:
 class Cohort:
     """Takes the states of its runs, and gives them back when it is done or asked."""
 
-    def __init__(self, model: Model, loss: Loss, problem: Problem, clock: Clock, runs: Sequence[Run]) -> None:
-        self.problem, self.clock, self.runs = problem, clock, list(runs)
+    def __init__(self, world: World, worker: int, runs: Sequence[Run], team: Team) -> None:
+        self.problem, self.clock, self.criterion, self.runs = world.problem, world.clock, world.criterion, list(runs)
         self.lane_steps = 0
-        lanes = [self._lane(model, run) for run in runs]
-        self.lanes: Runner = Lanes(model, loss, lanes) if runs_together(runs[0]) else alone(model, loss, lanes[0])
+        model, loss = world.models[worker], world.loss
+        lanes = [run.lane or world.lane(run.candidate, run.seed) for run in runs]
+        self.lanes: Runner = team.runner(model, loss, lanes)
         for run in runs:
             run.lane = None
 
@@ -59,7 +59,7 @@ class Cohort:
         ticks at which every run keeps its weights; ``log`` keeps what each step saw.
         """
         begin = self.runs[0].tick
-        for measured in advance(self.lanes, self.problem, self.clock, to_tick, draws, log):
+        for measured in advance(self.lanes, self.problem, self.clock, to_tick, draws, log, self.criterion):
             if measured.tick <= begin:
                 continue  # it was measured before the cohort was made anew
             steps = self.clock.step_at(measured.tick) - self.clock.step_at(max(0, measured.tick - 1))
@@ -73,14 +73,12 @@ class Cohort:
             if self.open <= CROWDED * len(self.runs):
                 return
 
-    def _lane(self, model: Model, run: Run) -> Lane:
-        if run.lane is not None:
-            return run.lane
-        return model.lane(run.candidate.rule, run.candidate.bound(self.clock.epochs), run.seed)
-
     def _record(self, measured: Measured) -> list[bool]:
         epoch = self.clock.epoch_at(measured.tick)
-        losses = [None] * len(self.runs) if measured.train_loss is None else measured.train_loss.tolist()
+        losses: list[float | None] = [None] * len(self.runs)
+        if measured.train_loss is not None:
+            scaled = isinstance(self.lanes, Lanes) and self.lanes.scaled  # NaN: every step of the tick was left out
+            losses = [None if scaled and math.isnan(one) else one for one in measured.train_loss.tolist()]
         rows = zip(losses, measured.valid_loss.tolist(), measured.metric.tolist(), measured.metrics, strict=True)
         points = [Point(epoch=epoch, train_loss=t, valid_loss=v, metric=m, metrics=more) for t, v, m, more in rows]
         for run in self.runs:

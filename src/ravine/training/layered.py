@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,10 +10,12 @@ from torch import Tensor
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.engines.noise import noise_key
+from ravine.engines.precision import in_type
 from ravine.engines.terms import held_of, total
 from ravine.engines.tiers import check_tiers
+from ravine.errors import UserError
 from ravine.problems.problem import Part, Problem
-from ravine.recipe import check_augmentable, check_sampled
+from ravine.recipe import check_augmentable, check_precision, check_sampled
 from ravine.rules.rule import Declared, name_of, values, with_values
 from ravine.solvers.kfac import KFAC
 from ravine.solvers.method import Method
@@ -22,7 +24,10 @@ from ravine.solvers.objective import check_dense
 from ravine.training.whole import Whole
 from ravine.types import Loss
 
-Runner: TypeAlias = "Lanes | Whole | Layered"  # what a track drives
+if TYPE_CHECKING:
+    from ravine.training.distributed import Distributed
+
+Runner: TypeAlias = "Lanes | Whole | Layered | Distributed"  # what a track drives
 
 
 def alone(model: Model, loss: Loss, lane: Lane) -> Whole | Layered:
@@ -33,13 +38,24 @@ def alone(model: Model, loss: Loss, lane: Lane) -> Whole | Layered:
 def check_contender(rule: Declared, model: Model, problem: Problem) -> None:
     """Raise a `UserError` where a contender cannot work on this model, or on samples that change."""
     check_tiers(rule, model)
+    check_precision(model.precision.name, rule)
     if problem.augment is not None:
         check_augmentable(rule)
     check_sampled(problem.sampling, rule)
+    check_streamable(rule, problem)
     if isinstance(rule, Method) and rule.dense:
         check_dense(name_of(rule), model.size)
     if isinstance(rule, Equation):
         KFAC(model.module).close()
+
+
+def check_streamable(rule: Declared, problem: Problem) -> None:
+    """Raise a `UserError` where a method takes the whole training part at once, and that is not in memory."""
+    if isinstance(rule, Method) and problem.train.streamed:
+        raise UserError(
+            f"{name_of(rule)} takes the whole training part at once, and that of {problem.name} is streamed: take a "
+            "rule, or fewer samples"
+        )
 
 
 class Layered:
@@ -73,7 +89,8 @@ class Layered:
         self.optimizer.param_groups[0]["lr"] = self.rate * (1.0 if schedule is None else schedule(time))
         self.optimizer.zero_grad()
         named = {**self._parameters, **held_of(self.lane.buffers)}
-        loss = total(self.module, self.loss, self.model.terms, named, part.x[index[0]], part.y[index[0]])
+        x, y = (in_type(own[index[0]], self.model.dtype) for own in (part.x, part.y))
+        loss = total(self.module, self.loss, self.model.terms, named, x, y)
         loss.backward()
         finite = all(bool(torch.isfinite(p.grad).all()) for p in self._parameters.values() if p.grad is not None)
         if not (bool(torch.isfinite(loss)) and finite):
@@ -86,7 +103,7 @@ class Layered:
     def predict(self, x: Tensor) -> Tensor:
         """The outputs in evaluation mode, [1, n, ...]."""
         self.module.eval()
-        return self.module(x).unsqueeze(0)
+        return self.module(in_type(x, self.model.dtype)).unsqueeze(0)
 
     def lend(self) -> list[Lane]:
         """The run's state, as `Lanes.lend`; here in memory of its own."""

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ravine.engines.classes import lane_losses, mass_of
+from ravine.engines.lanes import Lanes
+from ravine.engines.precision import in_type, type_of
 from ravine.losses import finish_metric, metric_of
 from ravine.metrics import confused, measured
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import key
+from ravine.training.ahead import pieces
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
 from ravine.training.layered import Runner
@@ -33,26 +36,39 @@ class Measured:
 
 
 def advance(
-    lanes: Runner, problem: Problem, clock: Clock, to_tick: int, draws: bool = True, log: SampleLog | None = None
+    lanes: Runner,
+    problem: Problem,
+    clock: Clock,
+    to_tick: int,
+    draws: bool = True,
+    log: SampleLog | None = None,
+    criterion: Loss | None = None,
 ) -> Iterator[Measured]:
     """Train the lanes from where they are to that tick, measuring at every tick on the way.
 
     ``draws`` says that the model may draw random numbers from torch's generator, which is then set by (seed, step)
-    and put back at each tick; lanes that advance in several threads must not. ``log`` keeps what each step saw.
+    and put back at each tick; lanes that advance in several threads must not. ``log`` keeps what each step saw;
+    ``criterion`` is the loss that is measured, where it is not the one that they are trained by.
     """
     tick = next(tick for tick in range(clock.ticks + 1) if clock.step_at(tick) >= lanes.step_count)
     if tick == 0 and len(problem.valid):
-        yield measure(lanes, problem, 0, None)
+        yield measure(lanes, problem, 0, None, criterion)
     with closing(Feed(problem, clock, log)) as feed:
         while tick < to_tick:
             tick += 1
             total = torch.zeros(len(lanes), dtype=torch.float64)
+            count = torch.zeros(len(lanes), dtype=torch.float64)  # steps that were taken, where some may be left out
             begin, end = lanes.step_count, clock.step_at(tick)
             with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
                 for step in range(begin, end):
                     part, index = feed.at(lanes.seeds, step)
-                    total += lanes.step(part, index, clock.time(step), clock.pieces)
-            yield measure(lanes, problem, tick, total / (end - begin))
+                    losses = lanes.step(part, index, clock.time(step), clock.pieces)
+                    if isinstance(lanes, Lanes) and lanes.scaled:
+                        count += losses.isfinite()
+                        losses = losses.nan_to_num(0.0, 0.0, 0.0)
+                    total += losses
+            taken = count if isinstance(lanes, Lanes) and lanes.scaled else end - begin
+            yield measure(lanes, problem, tick, total / taken, criterion)
 
 
 @contextmanager
@@ -63,14 +79,19 @@ def _own_noise(seed: int) -> Generator[None]:
         yield
 
 
-def measure(lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None) -> Measured:
-    """The lanes' loss and metrics on the validation part; without one, the loss of the steps stands in for it."""
+def measure(
+    lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None, criterion: Loss | None = None
+) -> Measured:
+    """The lanes' loss, or the criterion in its place, and metrics on the validation part.
+
+    Without one, the loss of the steps stands in for it.
+    """
     if not len(problem.valid):
         assert train_loss is not None
         nothing = metrics_of(problem, problem.valid, [], len(lanes))
         return Measured(tick, train_loss, train_loss, torch.full_like(train_loss, torch.nan), nothing)
     kept: list[Tensor] | None = [] if problem.metrics else None
-    loss, metric = evaluate(lanes.predict, len(lanes), lanes.loss, problem, problem.valid, kept)
+    loss, metric = evaluate(lanes.predict, len(lanes), criterion or lanes.loss, problem, problem.valid, kept)
     return Measured(tick, train_loss, loss, metric, metrics_of(problem, problem.valid, kept or [], len(lanes)))
 
 
@@ -92,9 +113,9 @@ def evaluate(
     mean = torch.zeros(lanes, dtype=torch.float64)
     total = torch.zeros(lanes, dtype=torch.float64)
     mass = 0.0
-    for begin in range(0, len(part), rows):
-        x, y = part.x[begin : begin + rows], part.y[begin : begin + rows]
-        out = predict(x)
+    for piece in pieces(part, rows):
+        out = predict(piece.x)
+        y = in_type(piece.y, out.dtype)
         own = mass_of(loss, y)
         if own > 0:  # a part may hold only classes that do not count
             mean += lane_losses(loss, out, y).double() * own
@@ -121,12 +142,14 @@ def confusion_of(module: nn.Module, problem: Problem, part: Part) -> list[list[i
         return []
     kept: list[Tensor] = []
     module.eval()
-    evaluate(lambda x: module(x).unsqueeze(0), 1, lambda out, y: out.sum() * 0, problem, part, kept)
+    dtype = type_of(module)
+    evaluate(lambda x: module(in_type(x, dtype)).unsqueeze(0), 1, lambda out, y: out.sum() * 0, problem, part, kept)
     return confused(torch.cat(kept, dim=1)[0], part.y).tolist()
 
 
 def evaluate_model(module: nn.Module, loss: Loss, problem: Problem, part: Part) -> tuple[float, float]:
     """Mean loss and metric of one model on a part."""
     module.eval()
-    mean, metric = evaluate(lambda x: module(x).unsqueeze(0), 1, loss, problem, part)
+    dtype = type_of(module)
+    mean, metric = evaluate(lambda x: module(in_type(x, dtype)).unsqueeze(0), 1, loss, problem, part)
     return mean.item(), metric.item()

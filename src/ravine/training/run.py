@@ -19,13 +19,14 @@ EXPLODED = 1e4  # times the loss before training: a run beyond that is closed
 
 @dataclass(frozen=True)
 class Candidate:
-    """One configuration: a rule with its hyperparameters, and the schedules that multiply them."""
+    """One configuration: a rule with its hyperparameters, the schedules that multiply them, and other decisions."""
 
     config: int
     rule: Declared
     schedules: Mapping[str, Mapping[str, Any]]  # hyperparameter -> the schedule's plain values, lengths in epochs
     origin: Origin = "given"
     searched: tuple[str, ...] = ()  # the hyperparameters that were drawn rather than left at their defaults
+    choices: Mapping[str, Any] = field(default_factory=dict[str, Any])  # decision -> value, where it is not the race's
 
     def bound(self, epochs: int) -> dict[str, Schedule]:
         """The checked schedules over a run of that length."""
@@ -102,5 +103,6 @@ class Run:
             best_epoch=best.epoch if best else 0.0,
             valid_loss=best.valid_loss if best else None,
             metric=best.metric if best else None,
+            choices=dict(self.candidate.choices),
             metrics=best.metrics if best else {},
         )

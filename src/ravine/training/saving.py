@@ -56,8 +56,9 @@ class Saving:
             checkpoint.save(self._checkpoints, {**facts, "model": self._model}, runs, score)
             self.last_failure = []
         except UserError as error:
+            if not self.last_failure:  # not again each time while it lasts
+                self.troubles.append(f"{error}; the run goes on, and the checkpoint before stays")
             self.last_failure = [str(error)]
-            self.troubles.append(f"{error}; the run goes on, and the checkpoint before stays")
         self._saved = time.monotonic()
         self._taken = self._saved - begin
 
@@ -68,7 +69,7 @@ class Saving:
         kept = self._checkpoints if folder == self.folder else Checkpoints(folder)
         found = kept.newest()
         if kind not in found.facts:
-            other = {"spec": "a race", "recipe": "a training run"}
+            other = {"spec": "a race", "recipe": "a training run", "ensemble": "an ensemble"}
             raise UserError(f"{folder}: its checkpoint is not of {other[kind]}; use another folder")
         if not _holds(same, found.facts[kind]):
             raise UserError(f"{folder}: the checkpoint there is of another {kind}; use another folder")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 from ravine.engines.lane import Model
@@ -13,6 +13,8 @@ from ravine.training.cohort import Cohort, runs_together
 from ravine.training.crew import crew
 from ravine.training.run import Run
 from ravine.training.samples import SampleLog
+from ravine.training.team import Alone, Team
+from ravine.training.world import World
 from ravine.types import Loss
 
 
@@ -20,7 +22,8 @@ class Track:
     """Runs that advance to the same tick: ``workers`` cohorts at the same time, of at most ``size`` lanes each.
 
     What a cohort holds and how far it goes depends on the runs alone, never on which worker was quicker. ``draws``
-    says that the model may draw random numbers by itself: such runs go one after another.
+    says that the model may draw random numbers by itself: such runs go one after another. Runs whose decisions make
+    another program are in another `World`, which ``of`` tells; cohorts are of one.
     """
 
     def __init__(
@@ -33,13 +36,19 @@ class Track:
         draws: bool = True,
         keep: frozenset[int] = frozenset(),
         log: SampleLog | None = None,
+        criterion: Loss | None = None,
+        of: Callable[[Run], World] | None = None,
+        team: Team | None = None,
     ) -> None:
-        self.models, self.loss, self.problem, self.clock, self.size = models, loss, problem, clock, size
+        own = World(list(models), loss, problem, clock, criterion)
+        self.of = of or (lambda run: own)
+        self.workers, self.size = len(models), size
         self.draws = draws
         self.keep = keep  # ticks at which every run keeps its weights
+        self.team = team or Alone()
         self.log = log  # of what each step of the one run sees
         self._ended = 0  # lane-steps of cohorts that are done
-        self._cohorts: list[Cohort | None] = [None] * len(models)
+        self._cohorts: list[Cohort | None] = [None] * self.workers
 
     @property
     def lane_steps(self) -> int:
@@ -52,10 +61,10 @@ class Track:
         Between two yields, within `lent`, each run has the state that belongs to the end of its curve.
         """
         runs = sorted(runs, key=lambda run: name_of(run.candidate.rule))  # lanes of one rule step in one launch
-        going: list[Iterator[int]] = [iter(())] * len(self.models)
-        with crew(len(self.models)) as together:
+        going: list[Iterator[int]] = [iter(())] * self.workers
+        with crew(self.workers) as together:
             while True:
-                for place in (place for place in range(len(self.models)) if self._cohorts[place] is None):
+                for place in (place for place in range(self.workers) if self._cohorts[place] is None):
                     cohort = self._next(runs, to_tick, place)
                     if cohort is not None:
                         going[place] = cohort.advance(to_tick, keep_best, self.draws, self.keep, self.log)
@@ -102,10 +111,12 @@ class Track:
             return None
         tick = min(run.tick for run in waiting)
         alike = [run for run in waiting if run.tick == tick]
+        world = self.of(alike[0])
+        alike = [run for run in alike if self.of(run) is world]
         company = [run for run in alike if runs_together(run)]
         free = sum(cohort is None for cohort in self._cohorts)
         chosen = company[: min(self.size, -(-len(company) // free))] or alike[:1]
-        return Cohort(self.models[place], self.loss, self.problem, self.clock, chosen)
+        return Cohort(world, place, chosen, self.team)
 
     def _end(self, place: int) -> None:
         cohort = self._cohorts[place]

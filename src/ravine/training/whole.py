@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import has_statistics, noise_key
+from ravine.engines.precision import in_type
 from ravine.engines.terms import total, without_held
 from ravine.problems.problem import Part
 from ravine.randomness import key
@@ -121,14 +122,15 @@ class Whole:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(self.seed, "whole"))  # for a model that draws by itself
             named = {**self.model.views(x), **buffers}
-            return total(self.model.module, self.loss, self.model.terms, named, part.x, part.y)
+            x, y = (in_type(own, self.model.dtype) for own in (part.x, part.y))
+            return total(self.model.module, self.loss, self.model.terms, named, x, y)
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """The outputs in evaluation mode, [1, n, ...]."""
         self.model.module.eval()
         named = {**self.model.views(self._x), **without_held(self.buffers)}
-        return functional_call(self.model.module, named, (x,)).unsqueeze(0)
+        return functional_call(self.model.module, named, (in_type(x, self.model.dtype),)).unsqueeze(0)
 
     def lend(self) -> list[Lane]:
         """The run's state, as `Lanes.lend`; here in memory of its own."""

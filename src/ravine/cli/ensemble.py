@@ -1,0 +1,105 @@
+"""`ravine ensemble`: several models of one recipe, and what they are together."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ravine.cli.app import app
+
+if TYPE_CHECKING:
+    from ravine.ensembles import Members
+
+
+@app.command()
+def ensemble(
+    recipe: Annotated[Path, typer.Argument(help="a TOML file, such as a race's winner.toml")],
+    members: Annotated[int, typer.Option(help="models, snapshots or draws; 2 at least")] = 8,
+    kind: Annotated[str, typer.Option(help="seeds, bagging, snapshots, swa or dropout")] = "seeds",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder for checkpoints, members and report; default: ensemble-NAME-xxxx", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
+    ] = False,
+    test: Annotated[bool, typer.Option("--test", help="look at the test part, once, at the end")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print every number as JSON")] = False,
+) -> None:
+    """Train an ensemble and measure what it gains: error against members, beside 1/k + (k-1)/k rho.
+
+    The members of seeds and bagging train as lanes of one program; snapshots, swa and dropout need one run only.
+    They are kept in the folder, and `ravine.ensembles.load(folder)` makes one model of them.
+
+    [bold]Examples[/bold]
+
+      ravine ensemble race-digits-7f3a/winner.toml
+      ravine ensemble recipe.toml --kind bagging --members 16 --test
+      ravine ensemble recipe.toml --kind snapshots --members 5 --out mine
+    """
+    from json import dumps
+
+    from ravine.api import prepare
+    from ravine.checkpoints import holds
+    from ravine.ensembles import Members, save, study
+    from ravine.errors import UserError
+    from ravine.files import check_folder, slug, write_whole
+    from ravine.models import probe
+    from ravine.recipe import load_recipe
+    from ravine.training.train import model_for
+
+    read = load_recipe(recipe)
+    problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
+    probe(model_for(read, problem), problem, read.model)
+    if resume and out is None:
+        raise UserError("--resume needs --out, the folder that holds the checkpoint")
+    folder = out or Path(f"ensemble-{slug(problem.name)}-{secrets.token_hex(3)}")
+    check_folder(folder)
+    running = Members(read, problem, kind, members, folder)
+    if holds(folder) and not resume:
+        raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
+    begin = time.monotonic()
+    with running.saving.claimed():
+        if resume:
+            running.restore(folder)
+        _watch(running, quiet=json)
+    if running.interrupted:
+        again = f"ravine ensemble {recipe} --kind {kind} --members {members} --out {folder} --resume"
+        print(f"Interrupted. Go on with: {again}", file=sys.stderr)
+        raise typer.Exit(130)
+    save(running, folder)
+    found = study(running, test, time.monotonic() - begin)
+    write_whole(folder / "result.json", dumps(found.facts()).encode())
+    found.report(folder / "report.html")
+    if json:
+        print(dumps({"folder": str(folder), **found.facts()}))
+        return
+    from rich.console import Console
+
+    Console().print(found, highlight=False)
+    print(f"Report: {folder / 'report.html'}   Members: {folder}")
+
+
+def _watch(running: Members, quiet: bool) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ravine.cli.kept import told
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        for _ in told(running.run(), running.saving):
+            pass
+        return
+    columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        for done in told(running.run(), running.saving):
+            bar.update(task, completed=done)
