@@ -11,6 +11,6 @@ ORDER = (
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
 __all__ = [
-    "app", "batch", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "predict", "prove", "race", "rules",
-    "runs", "train",
+    "app", "batch", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "predict", "prove", "race",
+    "rules", "runs", "train",
 ]  # fmt: skip
