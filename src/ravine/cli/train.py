@@ -17,6 +17,7 @@ from ravine.cli.app import app
 
 if TYPE_CHECKING:
     from ravine.recipe import Recipe
+    from ravine.results import Point
     from ravine.store import Store
     from ravine.training.train import Training
 
@@ -35,6 +36,10 @@ def train(
     log_samples: Annotated[
         bool, typer.Option("--log-samples", help="write the ids that each step saw to samples.log in the folder")
     ] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="tensorboard[:DIR], mlflow[:URI], csv:FILE or jsonl:FILE; repeatable", show_default=False),
+    ] = None,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -63,6 +68,7 @@ def train(
     from ravine.models import probe
     from ravine.noise import Noised
     from ravine.recipe import load_recipe
+    from ravine.tracking import logged_training, open_log
     from ravine.training.train import Training, model_for
     from ravine.transfer.spec import Transferred, loaded_by
 
@@ -76,6 +82,7 @@ def train(
     check_folder(folder)
     running = Training(read, problem, folder, log_samples)
     running.saving.keep = keep
+    logs = open_log(log or [], folder, [metric.name for metric in running.problem.metrics])
     with begun(running, folder, resume, store) as opened:
         for finding in (one for one in lint_recipe(read, problem) if one.severity != "note"):
             print(f"Note: {finding}", file=sys.stderr)
@@ -88,7 +95,7 @@ def train(
         if loaded is not None:
             print(f"Note: transfer: {loaded}", file=sys.stderr)
         begin = time.monotonic()
-        _watch(running, quiet=json)
+        _watch(running, logged_training(running, logs, folder.name) if log else running.run(), quiet=json)
         failed = each(_keep(opened, running, read, folder, time.monotonic() - begin))
     _show(running, folder, test, json)
     if running.interrupted:
@@ -100,7 +107,7 @@ def train(
         raise typer.Exit(1)
 
 
-def _watch(running: Training, quiet: bool) -> None:
+def _watch(running: Training, points: Iterator[Point], quiet: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -108,7 +115,7 @@ def _watch(running: Training, quiet: bool) -> None:
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        for point in told(running.run(), running.saving):
+        for point in told(points, running.saving):
             if not quiet and point.epoch == int(point.epoch):
                 further = "".join(f", {words}" for words in _metrics(point.metrics))
                 console.print(
@@ -119,7 +126,7 @@ def _watch(running: Training, quiet: bool) -> None:
     words = TextColumn("{task.description}")
     with Progress(BarColumn(), words, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=running.clock.ticks, completed=max(0, running.state.tick))
-        for point in told(running.run(), running.saving):
+        for point in told(points, running.saving):
             further = "".join(f"  {words}" for words in _metrics(point.metrics)[:2])  # a line has room for two
             text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}{further}"
             bar.update(task, completed=running.state.tick, description=text)
