@@ -40,6 +40,12 @@ def train(
         list[str] | None,
         typer.Option(help="tensorboard[:DIR], mlflow[:URI], csv:FILE or jsonl:FILE; repeatable", show_default=False),
     ] = None,
+    stream: Annotated[
+        bool | None, typer.Option(help="read inputs as they are needed; overrides the recipe", show_default=False)
+    ] = None,
+    bad_images: Annotated[
+        str | None, typer.Option(help="stop at a damaged image or skip it; overrides the recipe", show_default=False)
+    ] = None,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -72,7 +78,9 @@ def train(
     from ravine.training.train import Training, model_for
     from ravine.transfer.spec import Transferred, loaded_by
 
-    read = load_recipe(recipe)
+    given = {"stream": stream, "bad_images": bad_images}
+    read = load_recipe(recipe).model_copy(update={key: value for key, value in given.items() if value is not None})
+    read.reading.check()
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
     factory = model_for(read, problem)
     probe(factory, problem, read.model)

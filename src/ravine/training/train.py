@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ravine.engines.lane import Lane, Model
@@ -35,6 +36,7 @@ from ravine.solvers.method import Method
 from ravine.training import samples
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
+from ravine.training.layered import check_streamable
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
 from ravine.training.saving import Saving
@@ -68,7 +70,7 @@ def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
     factory = model_of(design.model, design.activation, problem, design.norm, design.norm_place)
     if design.init is not None:
         sight = order(0, 0, len(problem.train))[:LOOKED_AT]
-        factory = Initialised(factory, design.init, problem.train.x[sight])
+        factory = Initialised(factory, design.init, problem.train.take(sight).x)
     if design.transfer is not None:
         factory = Transferred(factory, Transfer.of(design.transfer))
     noises = [noise_from_spec(spec) for spec in design.noise]
@@ -104,7 +106,8 @@ def penalised(
     if not parts and form is None:
         return Model(factory, precision=precision)
     model = Model(factory, partial(Bound, parts, form=form, number=number), precision)
-    check_activations(parts, model.module, in_type(problem.train.x[:64], model.dtype))
+    few = problem.train.take(torch.arange(min(64, len(problem.train)))).x
+    check_activations(parts, model.module, in_type(few, model.dtype))
     return model
 
 
@@ -132,6 +135,7 @@ class Training:
             raise UserError(
                 f"--log-samples: {name_of(recipe.make_rule())} sees all training samples at every step: leave it out"
             )
+        check_streamable(recipe.make_rule(), problem)
         self.plateau, self.waiting = recipe.make_plateau(), Waiting()
         self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
@@ -251,8 +255,9 @@ class Training:
         if lane is None or SLOT not in lane.slots or self.state.diverged:
             return None
         module = self.model.load(replace(lane, weights=lane.slots[SLOT]))
-        x, batch = in_type(self.problem.train.x, self.model.dtype), self.recipe.batch
-        renew_batchnorm(module, x[: len(x) // batch * batch].split(batch))
+        train, batch, dtype = self.problem.train, self.recipe.batch, self.model.dtype
+        whole = range(0, len(train) // batch * batch, batch)
+        renew_batchnorm(module, (in_type(train.take(torch.arange(begin, begin + batch)).x, dtype) for begin in whole))
         return module.eval()
 
     @property
