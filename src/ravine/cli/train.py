@@ -153,6 +153,7 @@ def _keep(
 
     from ravine.files import write_whole
     from ravine.losses import metric_name
+    from ravine.made_with import made_with
     from ravine.problems.preprocess import FILE, packed
     from ravine.store import Training as Kept
     from ravine.training.train import weights_of
@@ -167,6 +168,7 @@ def _keep(
         seconds=seconds,
         recipe=recipe.model_dump(exclude_none=True),
         result=running.result,
+        made_with=made_with(running),
     )
     yield lambda: store.save_run(kept)
     yield lambda: write_whole(folder / "recipe.toml", recipe.toml().encode())
