@@ -280,6 +280,14 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
         "train r.toml --log csv:my.csv",
         "has other columns",
     ),
+    "profile of a method": (
+        recipe('problem = "wine"\n[rule]\nname = "lbfgs"\n'), "profile r.toml", "lbfgs has none: name a rule"
+    ),
+    "profile into a file": (
+        lambda: (recipe('problem = "wine"\n')(), table(ROWS)()), "profile r.toml --out my.csv/p.html", "not a folder"
+    ),
+    "reproduce nothing": (None, "reproduce run-none", "nothing is kept yet"),
+    "reproduce into a file": (table(ROWS), "reproduce run-none --out my.csv/r.md", "not a folder"),
     "precision": (None, "race wine --precision bfloat", "did you mean 'bfloat16'"),
     "precision of a method": (None, "race wine --rules lbfgs,adam --precision float16", "float16 belongs to rules"),
     "recipe's precision": (recipe('problem = "wine"\nprecision = "half"\n'), "train r.toml", "precision: input"),

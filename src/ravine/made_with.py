@@ -25,8 +25,9 @@ def versions() -> dict[str, str]:
 
 
 def data_digest(problem: Problem) -> str:
-    """A hash of the inputs and targets of the three parts, as a model sees them; inputs that are read as they are
-    needed are not read for it, and their targets stand for them.
+    """A hash of the inputs and targets of the three parts, as a model sees them.
+
+    Inputs that are read as they are needed are not read for it: their targets stand for them.
     """
     digest = hashlib.sha256()
     for part in (problem.train, problem.valid, problem.test):

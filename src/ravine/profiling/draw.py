@@ -28,7 +28,7 @@ def micro(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-6:.2g} µs"
+    return f"{seconds / 1e-6:.3g} µs"
 
 
 def phases(profile: Profile) -> list[tuple[str, str, str]]:
@@ -70,7 +70,8 @@ def plot(profile: Profile) -> Any:
     order = sorted(profile.layers, key=lambda layer: layer.seconds)[-20:]
     names = [f"{layer.name} ({layer.kind})" for layer in order]
     traces = [
-        {"type": "bar", "orientation": "h", "name": way, "y": names, "x": [1e6 * getattr(layer, way) for layer in order],
+        {"type": "bar", "orientation": "h", "name": way, "y": names,
+         "x": [1e6 * getattr(layer, way) for layer in order],
          "marker": {"color": COLOURS[place], "pattern": {"shape": ("", "/")[place]}},
          "hovertemplate": "%{y}<br>%{x:.3g} µs<extra>" + way + "</extra>"}
         for place, way in enumerate(("forward", "backward"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from ravine.checkpoints.tensors import in_parts
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.engines.precision import Precision, in_type
@@ -34,7 +35,6 @@ from ravine.training.checkpoint import SELDOM
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
 from ravine.training.loop import measure
-from ravine.training.tensors import in_parts
 from ravine.training.train import model_for, penalised
 
 PHASES = ("data", "forward", "penalties", "backward", "optimizer", "validation", "checkpoint", "logging")
@@ -138,7 +138,7 @@ class _Stopwatch:
         self.seen: dict[str, list[float]] = {}
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def __call__(self, name: str) -> Generator[None]:
         begin = time.perf_counter()
         yield
         self.seen.setdefault(name, []).append(time.perf_counter() - begin)

@@ -79,7 +79,8 @@ def compare(old: list[Point], new: list[Point]) -> tuple[float, float | None]:
     worst, since = 0.0, None
     for one, other in zip_longest(old, new):
         if one is None or other is None:  # one of them went on longer
-            return math.inf, since if since is not None else (one or other).epoch
+            end = one or other
+            return math.inf, since if since is not None or end is None else end.epoch
         gap = abs(one.valid_loss - other.valid_loss) / max(abs(one.valid_loss), 1e-12)
         gap = gap if one.epoch == other.epoch and math.isfinite(gap) else math.inf
         worst = max(worst, gap)
