@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ravine.profiling.layers import Layer
 from ravine.profiling.measure import Profile
-from ravine.report.figures import figure
+from ravine.report.figures import LEGEND, figure
 from ravine.report.page import figure_data, rendered, write_page
 from ravine.report.palette import COLOURS
 
@@ -78,7 +78,7 @@ def plot(profile: Profile) -> Any:
     ]  # fmt: skip
     return figure(
         traces, x={"title": "µs a step"}, y={}, height=120 + 26 * len(order), barmode="stack",
-        legend={"orientation": "h", "y": 1.05, "x": 0},
+        legend=LEGEND,
     )  # fmt: skip
 
 
