@@ -18,8 +18,8 @@ LAYERS = (
     "problems.inputs", "problems.encode", "problems.heads", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
-    "training", "linting", "made_with", "racing", "estimators", "tracking", "store", "report", "profiling", "reproduction",
-    "rates", "ensembles", "batches", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
+    "training", "linting", "made_with", "racing", "estimators", "tracking", "store", "report", "profiling",
+    "reproduction", "rates", "ensembles", "batches", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 
