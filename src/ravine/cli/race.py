@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from ravine.racing.race import Race
     from ravine.racing.spec import RaceSpec
     from ravine.store import Store
+    from ravine.store.store import Guard
 
-PLAN, SPACE, FILES = "What to run", "What to search", "Where results go"
+PLAN, SPACE, FILES, MANY = "What to run", "What to search", "Where results go", "Many processes"
 
 
 @app.command()
@@ -140,6 +141,19 @@ def race(
         bool, typer.Option("--resume", help="go on with an interrupted race", rich_help_panel=FILES)
     ] = False,
     keep: Annotated[int, typer.Option(min=1, help="checkpoints to keep, the last so many", rich_help_panel=FILES)] = 2,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="let other processes join, through the store", rich_help_panel=MANY)
+    ] = False,
+    join: Annotated[
+        str | None, typer.Option(help="the name of a shared race to take part in", rich_help_panel=MANY)
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="share it over a Ray cluster: local, auto or an address", rich_help_panel=MANY)
+    ] = None,
+    heartbeat: Annotated[
+        float,
+        typer.Option(min=0.1, help="seconds; a process silent for 1.5 of them is taken for dead", rich_help_panel=MANY),
+    ] = 10.0,
     out: Annotated[
         Path, typer.Option(help="folder in which the race's folder is made", rich_help_panel=FILES)
     ] = Path(),
@@ -157,9 +171,15 @@ def race(
       ravine race digits --over init=he,xavier --over dropout=0..0.6 --over l2=1e-6..1e-2
       ravine race --resume                          the last one in this folder
     """
+    from ravine.cli import shared as sharing
     from ravine.racing.spec import RaceSpec
     from ravine.store import Store
 
+    sharing.check(shared, join, ray, source, resume)
+    if join is not None:
+        with Store.open(store) as opened:
+            sharing.join(join, opened, out, json, heartbeat, _run)
+        return
     if resume:
         running = _resumed(source, out)
         running.saving.keep = keep
@@ -186,7 +206,10 @@ def race(
     running = _started(spec, out)
     running.saving.keep = keep
     with Store.open(store) as opened:
-        _run(running, opened, json)
+        if shared or ray is not None:
+            sharing.begin(running, opened, json, heartbeat, ray, _run)
+        else:
+            _run(running, opened, json)
 
 
 def _started(spec: RaceSpec, out: Path) -> Race:
@@ -216,7 +239,7 @@ def _resumed(source: str | None, out: Path) -> Race:
     raise UserError(f"{out}: no interrupted race is there to resume")
 
 
-def _run(running: Race, store: Store, json: bool) -> None:
+def _run(running: Race, store: Store, json: bool, guard: Guard | None = None) -> None:
     """Show the race while it runs, keep it as it goes, and leave the report and the recipe."""
     from ravine import report
     from ravine.cli.kept import each, fail, told
@@ -229,12 +252,12 @@ def _run(running: Race, store: Store, json: bool) -> None:
             for moment in told(watch(running, quiet=json), running.saving):
                 if f"{moment.phase}{moment.rung}" != stage and running.runs:
                     stage = f"{moment.phase}{moment.rung}"
-                    for trouble in each([lambda: store.save_race(result_of(running))]):
+                    for trouble in each([lambda: store.save_race(result_of(running), guard)]):
                         print(f"Note: {trouble}; the race goes on", file=sys.stderr)
         except KeyboardInterrupt:  # pressed twice, while a picture was drawn
             running.interrupted = True
         result, recipe, folder = result_of(running), winner_recipe(running), running.folder
-        kept: list[Callable[[], object]] = [lambda: store.save_race(result)]
+        kept: list[Callable[[], object]] = [lambda: store.save_race(result, guard)]
         if recipe is not None and folder is not None:
             kept.append(lambda: report.write(result, folder / "report.html"))
             kept.append(lambda: recipe.save(folder / "winner.toml"))
