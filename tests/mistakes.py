@@ -47,6 +47,25 @@ def images() -> None:
         Image.new("RGB", (size, size), (place, 9, 9)).save(folder / f"{place}.png")
 
 
+def cut_image() -> None:
+    for place in range(20):
+        folder = Path("pictures") / ("cat" if place % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (place, 9, 9)).save(folder / f"{place}.png")
+    (Path("pictures") / "dog" / "2.png").write_bytes(b"\x89PNG cut off")
+
+
+def npy() -> None:
+    Path("arrays").mkdir()
+    np.save("arrays/x.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    np.save("arrays/y.npy", np.arange(60) % 2)
+
+
+def half_npz() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez("d.npz", x_train=x, y_train=np.arange(60) % 2, x_test=x)
+
+
 def module(body: str) -> Callable[[], object]:
     return lambda: Path("mycode.py").write_text(body)
 
@@ -227,6 +246,18 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "sampling of numbers": (None, "race diabetes --sampling balanced", "it predicts numbers"),
     "sampling of a method": (None, "race wine --rules adam,lbfgs --sampling random", "takes the whole training part"),
     "recipe's sampling": (recipe('problem = "wine"\nsampling = "blanced"\n'), "train r.toml", "mean 'balanced'"),
+    "stream of what is in memory": (None, "race digits --stream", "stream is for folders of images"),
+    "stream of a CSV": (table(ROWS), "race my.csv --target price --stream", "stream is for folders of images"),
+    "stream of a method": (npy, "race arrays --rules adam,lbfgs --stream", "that of arrays is streamed"),
+    "recipe's stream of a method": (
+        lambda: [npy(), recipe('problem = "arrays"\nstream = true\n[rule]\nname = "lbfgs"\n')()],
+        "train r.toml",
+        "that of arrays is streamed",
+    ),
+    "damaged image": (cut_image, "race pictures", "2.png is a damaged image, or none; replace it, or leave"),
+    "choice of damaged images": (cut_image, "race pictures --bad-images ignore", "choose one of"),
+    "damaged images of a table": (table(ROWS), "race my.csv --target price --bad-images skip", "folders of images"),
+    "labels of one part alone": (half_npz, "race d.npz", "x_test alone"),
     "log of a method": (
         recipe('problem = "wine"\n[rule]\nname = "lbfgs"\n'),
         "train r.toml --log-samples",

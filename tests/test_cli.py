@@ -20,7 +20,8 @@ from ravine.store import Store
 from tests.mistakes import MISTAKES
 
 COMMANDS = (
-    "race", "train", "ensemble", "lr", "rules", "parts", "runs", "show", "report", "export", "prove", "lab", "bench"
+    "race", "train", "lint", "ensemble", "lr", "rules", "parts", "runs", "show", "report", "export", "prove", "lab",
+    "bench",
 )  # fmt: skip
 QUICK = ("--epochs", "2", "--rules", "adam,sgd", "--budget", "6", "--seeds", "2", "--model", "mlp:8", "--lanes", "64")
 SCRIPT = [sys.executable, "-c", "from ravine.cli import main; main()"]
@@ -205,6 +206,16 @@ def test_a_recipe_with_snapshots_and_a_plateau_is_linted_trained_and_kept(capfd:
     facts = json.loads(shown.out)
     assert {"last snapshot, test loss", "ensemble of 3, test accuracy"} <= facts.keys()
     assert {f"snapshot-{i}.safetensors" for i in (1, 2, 3)} <= {path.name for path in Path("mine").iterdir()}
+
+
+def test_lint_says_what_it_found_and_ends_with_one_for_mistakes(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("r.toml").write_text('problem = "wine"\nmodel = "mlp:4"\nmin_delta = 0.1\n')
+    assert call("lint", "r.toml") == 0
+    assert "min_delta has no effect" in " ".join(capfd.readouterr().out.split())
+    Path("r.toml").write_text('problem = "wine"\nmodel = "mlp:4"\nnorm = "batch"\nbatch = 1\n')
+    assert call("lint", "r.toml", "--json") == 1
+    assert json.loads(capfd.readouterr().out)[0]["kind"] == "batch-norm-of-one"
+    assert [path.name for path in Path().iterdir()] == ["r.toml"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ravine.api import Outcome, Winner, race, train
     from ravine.errors import UserError
     from ravine.gradients import gradient_check
+    from ravine.linting import lint
     from ravine.problems import Problem, from_arrays, from_dataset, load
     from ravine.rates import lr_range_test
     from ravine.recipe import Recipe, load_recipe
@@ -38,6 +39,7 @@ _HOMES = {
     "gradient_check": "ravine.gradients",
     "hyper": "ravine.rules.rule",
     "initial": "ravine.initial",
+    "lint": "ravine.linting",
     "load": "ravine.problems",
     "load_recipe": "ravine.recipe",
     "lr_range_test": "ravine.rates",
@@ -64,6 +66,7 @@ __all__ = [
     "gradient_check",
     "hyper",
     "initial",
+    "lint",
     "load",
     "load_recipe",
     "lr_range_test",

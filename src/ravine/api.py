@@ -22,6 +22,7 @@ from ravine.models import probe
 from ravine.problems import from_anything
 from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
+from ravine.problems.reading import RESIDENT
 from ravine.racing.outcome import result_of, winner_recipe
 from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
@@ -122,7 +123,8 @@ def race(
         **others,
     )
     spec = validated(RaceSpec, fields, "argument of race")
-    problem = prepare(data, spec.target, spec.split_seed, loss, None if isinstance(model, str) else model)
+    own = None if isinstance(model, str) else model
+    problem = prepare(data, spec.target, spec.split_seed, loss, own, spec)
     running = start(spec, problem, Path(folder) if folder is not None else None)
     for moment in running.run():
         if progress and sys.stderr.isatty():
@@ -142,9 +144,12 @@ def prepare(
 ) -> Problem:
     """The problem of some data, with the user's own loss and model where given.
 
-    It is preprocessed, augmented, weighed and measured as ``wanted`` says.
+    It is read, preprocessed, augmented, weighed and measured as ``wanted`` says.
     """
-    problem = from_anything(data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model)
+    reading = RESIDENT if wanted is None else wanted.reading
+    problem = from_anything(
+        data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model, reading=reading
+    )
     return problem if wanted is None else decided(problem, wanted)
 
 
@@ -167,7 +172,7 @@ def resume(folder: Path, data: Any = None, model: Callable[[], nn.Module] | None
         if "spec" not in facts:
             raise UserError(f"{folder}: its checkpoint is of a training run, not of a race")
         spec = RaceSpec.model_validate(facts["spec"])
-        problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model)
+        problem = prepare(spec.problem if data is None else data, spec.target, spec.split_seed, spec.loss, model, spec)
         running = start(spec, problem, folder)
         running.restore(folder)
     return running

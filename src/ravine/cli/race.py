@@ -67,6 +67,16 @@ def race(
     sampling: Annotated[
         str, typer.Option(help="shuffled, cyclic, random (with replacement), balanced", rich_help_panel=PLAN)
     ] = "shuffled",
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            help="read inputs from disk as they are needed; default: where they fill half of the memory",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    bad_images: Annotated[
+        str, typer.Option(help="stop at a damaged image, or skip: leave them out", rich_help_panel=PLAN)
+    ] = "stop",
     preprocess: Annotated[
         str | None, typer.Option(help="centre, scale, standardise, whiten-zca, ...; raw", rich_help_panel=PLAN)
     ] = None,
@@ -170,6 +180,7 @@ def race(
         precision=read.precision(precision), class_weights=read.class_weights(class_weights),
         metrics=read.names(metrics, "--metrics") if metrics else [],
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
+        stream=stream, bad_images=bad_images,
         widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)
@@ -184,7 +195,7 @@ def _started(spec: RaceSpec, out: Path) -> Race:
     from ravine.files import check_folder
 
     check_folder(out)
-    problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss)
+    problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss, wanted=spec)
     running = api.start(spec, problem)
     running.saving.folder = out / running.about["id"]
     running.about["command"] = shlex.join(["ravine", *sys.argv[1:]])

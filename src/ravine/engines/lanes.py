@@ -157,8 +157,11 @@ class Lanes:
         return [*self.model.views(weights[0]).values(), *(b[0] for b in buffers)]
 
     def _batch(self, part: Part, index: Tensor) -> tuple[Tensor, Tensor]:
-        places, dtype = index[0] if len(self.seeds) == 1 else index[self.seed_row], self.model.dtype
-        return in_type(part.x[places], dtype), in_type(part.y[places], dtype)
+        rows, dtype = index.flatten(), self.model.dtype
+        x, y = part.x.index_select(0, rows), part.y.index_select(0, rows)  # half the time of part.x[rows]
+        if len(self.seeds) > 1:
+            x, y = (values.unflatten(0, index.shape)[self.seed_row] for values in (x, y))
+        return in_type(x, dtype), in_type(y, dtype)
 
     def _set_noise(self, piece: int) -> None:
         for name, layer in self.model.noise.items():

@@ -57,7 +57,9 @@ class Members:
             self.problem, self.loss, self.clock = self.alone.problem, self.alone.loss, self.alone.clock
             self.saving = self.alone.saving
             if kind == "dropout":
-                noisy(self.alone.model.module, self.problem.valid.x[:2], 1)  # refuses a model without noise
+                noisy(
+                    self.alone.model.module, self.problem.valid.take(torch.arange(2)).x, 1
+                )  # refuses a model without noise
         self.interrupted = False
 
     def _together(self, problem: Problem) -> None:

@@ -60,21 +60,26 @@ def fit(train: pl.DataFrame) -> Encoder:
     """Learn from the training rows how to turn each column into numbers."""
     encoder = Encoder()
     for series in train.iter_columns():
-        name = series.name
-        if series.null_count() == len(series):
-            encoder.dropped.append(f"{_quoted(name)} left out, empty in the training part")
-        elif is_words(series):
-            _fit_words(encoder, series)
-        elif is_number(series) and _running(series):
-            encoder.dropped.append(f"{_quoted(name)} left out, it only numbers the rows")
-        elif is_number(series):
-            median: Any = numbers(series).median()
-            encoder.medians[name] = float(median)
-            if series.null_count():
-                encoder.marked.append(name)
-        else:
-            encoder.dropped.append(f"{_quoted(name)} left out, a column of type {series.dtype}")
+        learn(encoder, series)
     return encoder
+
+
+def learn(encoder: Encoder, series: pl.Series) -> None:
+    """Add what the training rows of one column teach."""
+    name = series.name
+    if series.null_count() == len(series):
+        encoder.dropped.append(f"{_quoted(name)} left out, empty in the training part")
+    elif is_words(series):
+        _fit_words(encoder, series)
+    elif is_number(series) and _running(series):
+        encoder.dropped.append(f"{_quoted(name)} left out, it only numbers the rows")
+    elif is_number(series):
+        median: Any = numbers(series).median()
+        encoder.medians[name] = float(median)
+        if series.null_count():
+            encoder.marked.append(name)
+    else:
+        encoder.dropped.append(f"{_quoted(name)} left out, a column of type {series.dtype}")
 
 
 def _fit_words(encoder: Encoder, series: pl.Series) -> None:

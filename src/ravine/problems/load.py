@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from torch import nn
 from torch.utils.data import Dataset
 
 from ravine.errors import UserError, unknown
-from ravine.problems import bundled, folder, npz, table, vision
+from ravine.problems import bundled, folder, large_table, npy, table, vision
 from ravine.problems.arrays import from_arrays, from_dataset
 from ravine.problems.module import call
 from ravine.problems.problem import Problem
+from ravine.problems.reading import RESIDENT, Reading
 from ravine.types import Loss, Task
 
 DESCRIPTIONS = {
@@ -45,12 +47,18 @@ def descriptions() -> dict[str, str]:
 
 
 def load(
-    source: str, *, target: str | None = None, split_seed: int = 0, download: bool = True, rows: int | None = None
+    source: str,
+    *,
+    target: str | None = None,
+    split_seed: int = 0,
+    download: bool = True,
+    rows: int | None = None,
+    reading: Reading = RESIDENT,
 ) -> Problem:
     """The problem that a name, a path or ``package.module:function`` stands for.
 
     ``target``: the column of a CSV or Parquet file to predict; ``rows`` keeps at most so many samples; without
-    ``download`` nothing is fetched.
+    ``download`` nothing is fetched. ``reading`` says what is streamed.
 
     >>> load("moons").understood[:2]
     ('1,000 rows, 2 columns', '2 classes')
@@ -59,6 +67,11 @@ def load(
     is_table = path.suffix.lower() in FILES[:2]
     if target is not None and (source in DESCRIPTIONS or not is_table):
         raise UserError(f"--target {target} is for CSV and Parquet files, but {source} is neither: leave it out")
+    reading.check()
+    if not (path.is_dir() and not npy.is_arrays(path)):
+        reading.refuse_skip(source)
+    if (not path.exists() and ":" not in source) or path.suffix.lower() == ".csv":
+        reading.refuse_stream(source)
     if source in bundled.MAKERS:
         return bundled.bundled(source, split_seed=split_seed, rows=rows)
     if source in vision.IDX:
@@ -66,11 +79,12 @@ def load(
     if source == "cifar10":
         return vision.cifar10(split_seed=split_seed, download=download, rows=rows)
     if path.exists():
-        return _from_path(path, target, split_seed, rows)
+        return _from_path(path, target, split_seed, rows, reading)
     if path.suffix.lower() in FILES or os.sep in source or "/" in source:
         raise UserError(f"{source}: no such file")
     if ":" in source:
-        return from_anything(call(source), name=source.partition(":")[2], split_seed=split_seed, rows=rows)
+        name = source.partition(":")[2]
+        return from_anything(call(source), name=name, split_seed=split_seed, rows=rows, reading=reading)
     raise unknown("problem", source, DESCRIPTIONS)
 
 
@@ -86,6 +100,7 @@ def from_anything(
     classes: Sequence[str] | None = None,
     download: bool = True,
     rows: int | None = None,
+    reading: Reading = RESIDENT,
 ) -> Problem:
     """The problem of a source (see `load`), a Problem, a Dataset, a frame or arrays.
 
@@ -97,7 +112,7 @@ def from_anything(
         options |= _keys(data)
         data, name, loss, model = options.pop("data"), options["name"], options["loss"], options["model"]
     if isinstance(data, str | Path):
-        data = load(str(data), target=target, split_seed=split_seed, download=download, rows=rows)
+        data = load(str(data), target=target, split_seed=split_seed, download=download, rows=rows, reading=reading)
     if isinstance(data, Problem):
         return replace(data, loss=data.loss if loss == "auto" else loss, model=data.model if model is None else model)
     test: Any = None
@@ -107,8 +122,14 @@ def from_anything(
         data, test = data
     options |= {"test": test, "split_seed": split_seed, "rows": rows}
     if isinstance(data, Dataset):
+        reading.refuse_stream(name)
         return from_dataset(data, **options)
     x, y = _pair(data, target)
+    if isinstance(x, np.memmap) and test is None:
+        found = npy.from_memmap(x, y, reading, **{key: value for key, value in options.items() if key != "test"})
+        if found is not None:
+            return found
+    reading.refuse_stream(name)
     return from_arrays(x, y, **options)
 
 
@@ -135,12 +156,23 @@ def _keys(data: Mapping[Any, Any]) -> dict[str, Any]:
     return given
 
 
-def _from_path(path: Path, target: str | None, split_seed: int, rows: int | None) -> Problem:
+def _from_path(path: Path, target: str | None, split_seed: int, rows: int | None, reading: Reading) -> Problem:
     if path.is_dir():
-        return folder.from_folder(path, split_seed=split_seed, rows=rows)
+        found = npy if npy.is_arrays(path) else folder
+        return found.from_folder(path, split_seed=split_seed, rows=rows, reading=reading)
     suffix = path.suffix.lower()
     if suffix in FILES[:2]:
-        return table.from_file(path, target, split_seed=split_seed, rows=rows)
+        return _table(path, target, split_seed, rows, reading)
     if suffix == ".npz":
-        return npz.from_npz(path, split_seed=split_seed, rows=rows)
-    raise UserError(f"{path} has the ending '{suffix}': give .csv, .parquet, .npz or a folder of images by class")
+        return npy.from_npz(path, split_seed=split_seed, rows=rows, reading=reading)
+    raise UserError(
+        f"{path} has the ending '{suffix}': give .csv, .parquet, .npz or a folder of images by class or of .npy files"
+    )
+
+
+def _table(path: Path, target: str | None, split_seed: int, rows: int | None, reading: Reading) -> Problem:
+    if target is not None and path.suffix.lower() == ".parquet":
+        large, why = reading.streams(large_table.size_of(path))
+        if large:
+            return large_table.from_large(path, target, reading, why, split_seed=split_seed, rows=rows)
+    return table.from_file(path, target, split_seed=split_seed, rows=rows)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from ravine.errors import UserError
 from ravine.problems.arrays import from_arrays
 from ravine.problems.problem import Problem
 
+T = TypeVar("T")
 INPUTS = ("x", "X", "data", "images", "inputs", "features")
 TARGETS = ("y", "Y", "labels", "label", "target", "targets")
 DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError)
@@ -23,7 +25,7 @@ def from_npz(path: Path, *, split_seed: int = 0, rows: int | None = None) -> Pro
     """A problem from the arrays x and y of a .npz file, or x_train, y_train, x_test and y_test."""
     arrays = read(path)
     x, y = _find(path, arrays, "train")
-    held = _test(arrays)
+    held = _test(path, arrays)
     named = arrays.get("classes")
     classes = None if named is None else [str(label) for label in named.ravel()]
     return from_arrays(x, y, name=path.stem, classes=classes, test=held, split_seed=split_seed, rows=rows)
@@ -45,21 +47,21 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _find(path: Path, arrays: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    x, y = _pick(arrays, INPUTS, part), _pick(arrays, TARGETS, part)
+    x, y = pick(arrays, INPUTS, part), pick(arrays, TARGETS, part)
     if x is None or y is None:
         held = ", ".join(arrays) or "nothing"
         raise UserError(f"{path} holds {held}: name the arrays x and y, or x_train, y_train, x_test and y_test")
     return x, y
 
 
-def _test(arrays: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    x, y = _pick(arrays, INPUTS, "test", bare=False), _pick(arrays, TARGETS, "test", bare=False)
+def _test(path: Path, arrays: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    x, y = pick(arrays, INPUTS, "test", bare=False), pick(arrays, TARGETS, "test", bare=False)
+    if (x is None) != (y is None):
+        raise UserError(f"{path} holds {'y' if x is None else 'x'}_test alone: give x_test and y_test, or neither")
     return None if x is None or y is None else (x, y)
 
 
-def _pick(
-    arrays: dict[str, NDArray[Any]], names: tuple[str, ...], part: str, *, bare: bool = True
-) -> NDArray[Any] | None:
+def pick(arrays: Mapping[str, T | None], names: tuple[str, ...], part: str, *, bare: bool = True) -> T | None:
     """The first array whose name is one of these, alone or with the part's name before or after it."""
     forms = ("{0}_{1}", "{1}_{0}", "{0}") if bare else ("{0}_{1}", "{1}_{0}")
     for form in forms:

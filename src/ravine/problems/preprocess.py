@@ -16,6 +16,7 @@ from ravine.errors import UserError, unknown
 from ravine.problems.inputs import Inputs
 from ravine.problems.problem import Part, Problem
 from ravine.problems.scale import statistics
+from ravine.problems.stream import Stream
 from ravine.solvers.whitening import whiten
 
 FILE = "preprocess.safetensors"
@@ -71,22 +72,27 @@ def _scaled(problem: Problem, now: Inputs, names: tuple[str, ...]) -> Problem:
     centres = "centre" in names or "standardise" in names
     shift = mean if centres else torch.zeros_like(mean)
     factor = factor if "scale" in names or "standardise" in names else torch.ones_like(factor)
+    inputs = replace(now, names=names, shift=shift, factor=factor)
+    said = (*problem.understood, _words(names))
     back = torch.where(now.factor == 0, 0.0, 1 / now.factor)
     slope, start = back * factor, (now.shift - shift) * factor
 
     def turned(part: Part) -> Part:
+        if isinstance(part.source, Stream):
+            return part.source.rescaled(part, inputs)
         kind = torch.float64 if part.x.dim() == 2 else torch.float32
         return replace(part, x=(part.x.to(kind) * slope.to(kind) + start.to(kind)).float())
 
-    inputs = replace(now, names=names, shift=shift, factor=factor)
     parts = {part: turned(getattr(problem, part)) for part in ("train", "valid", "test")}
-    return replace(problem, inputs=inputs, **parts, understood=(*problem.understood, _words(names)))
+    return replace(problem, inputs=inputs, **parts, understood=said)
 
 
 def _statistics(problem: Problem, now: Inputs) -> tuple[Tensor, Tensor]:
     """Mean and 1 / std of the raw training part; read off where it is standardised."""
     if now.names == ("standardise",):
         return now.shift, now.factor
+    if problem.train.streamed:
+        raise UserError("preprocess: a streamed problem is preprocessed once: load it anew")
     mean, factor = statistics(problem.train.x)
     back = torch.where(now.factor == 0, 0.0, 1 / now.factor)
     return now.shift + mean.double() * back, factor.double() * now.factor
@@ -94,6 +100,8 @@ def _statistics(problem: Problem, now: Inputs) -> tuple[Tensor, Tensor]:
 
 def _whitened(problem: Problem, name: str) -> Problem:
     """The problem with its inputs, scaled before, whitened."""
+    if problem.train.streamed:
+        raise UserError(f"preprocess: {name} needs the whole training part in memory, and it is streamed: standardise")
     images = len(problem.shape) > 1
     if images and name == "whiten-pca":
         raise UserError("preprocess: whiten-pca makes vectors of images, which have no places: use whiten-zca")

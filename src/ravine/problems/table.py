@@ -50,9 +50,9 @@ def from_frame(
         inputs, goal = _stack(name, inputs, held_inputs), pl.concat([goal, held_goal])
         held = len(held_inputs)
     check_rows(name, len(inputs) - held, rows)
-    _check_finite(name, inputs)
+    check_finite(name, inputs)
     column = f"{name}: target '{goal.name}'" if goal.name else f"{name}: the target"
-    understood = understand(column, _values(column, goal), task=task, loss=loss, numbered=False)
+    understood = understand(column, target_values(column, goal), task=task, loss=loss, numbered=False)
     strata = understood.y if understood.task == "classification" else None
     parts = split(name, len(inputs), strata, seed=split_seed, held=held, rows=rows, classes=understood.classes)
     frames = [inputs[index.numpy()] for index in parts.parts()]
@@ -87,7 +87,7 @@ def _stack(name: str, inputs: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([inputs, held], how="vertical_relaxed")
 
 
-def _values(column: str, goal: pl.Series) -> NDArray[Any]:
+def target_values(column: str, goal: pl.Series) -> NDArray[Any]:
     """The target as an array, none of it missing."""
     missing = goal.null_count() + (int(goal.is_nan().sum()) if goal.dtype.is_float() else 0)
     if missing:
@@ -105,7 +105,8 @@ def _values(column: str, goal: pl.Series) -> NDArray[Any]:
     return goal.to_numpy()
 
 
-def _check_finite(name: str, inputs: pl.DataFrame) -> None:
+def check_finite(name: str, inputs: pl.DataFrame) -> None:
+    """Raise one sentence on a column with infinite numbers."""
     for series in inputs.iter_columns():
         if series.dtype.is_float() and (count := int(series.is_infinite().sum())):
             raise UserError(f"{name}: column '{series.name}' is infinite in {count:,} rows: fill or remove them")
@@ -113,8 +114,13 @@ def _check_finite(name: str, inputs: pl.DataFrame) -> None:
 
 def _describe(inputs: pl.DataFrame) -> str:
     words = sum(encode.is_words(series) for series in inputs.iter_columns())
-    kinds = "" if words == 0 else f", {words} of them words" if words < inputs.width else ", all words"
-    return f"{len(inputs):,} rows, {inputs.width} {'column' if inputs.width == 1 else 'columns'}{kinds}"
+    return describe_columns(len(inputs), inputs.width, words)
+
+
+def describe_columns(rows: int, columns: int, words: int) -> str:
+    """How many rows and columns, and how many of these hold words."""
+    kinds = "" if words == 0 else f", {words} of them words" if words < columns else ", all words"
+    return f"{rows:,} rows, {columns} {'column' if columns == 1 else 'columns'}{kinds}"
 
 
 def _listed(names: list[str]) -> str:

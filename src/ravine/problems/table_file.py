@@ -30,13 +30,14 @@ def read(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except (PolarsError, ColumnNotFoundError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if frame.width == 0 or frame.height == 0:
         raise UserError(f"{path} has {frame.width} columns and no rows: give a table with a header and rows")
     return frame, () if separator == "," else (f"columns separated by {'tabs' if separator == chr(9) else separator}",)
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def unreadable(path: Path, error: Exception) -> UserError:
+    """What Polars said of a file, as one sentence."""
     reason = str(error).strip().split("\n", 1)[0][:160]
     if path.suffix.lower() == ".parquet":
         return UserError(f"{path} is damaged or no Parquet file: {reason}")

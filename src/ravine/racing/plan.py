@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from statistics import median
 
 import torch
@@ -119,8 +121,9 @@ def refused(model: Model, loss: Loss, lanes: Sequence[Lane], problem: Problem, c
     """
     try:
         trial = Lanes(model, loss, [lanes[0], replace(lanes[-1], seed=lanes[0].seed + 1)], together=True)
-        trial.step(*Feed(problem, clock).at(trial.seeds, 0), 0.0)
-        trial.predict(problem.valid.x[:2])
+        with closing(Feed(problem, clock)) as feed:
+            trial.step(*feed.at(trial.seeds, 0), 0.0)
+        trial.predict(problem.valid.take(torch.arange(min(2, len(problem.valid)))).x)
     except (RuntimeError, ValueError, NotImplementedError, TypeError, IndexError) as error:
         text = " ".join(str(error).split())
         if "randomness" in text:
@@ -143,15 +146,16 @@ def _time(
 
 def _time_one(lanes: Lanes, problem: Problem, clock: Clock, least: int = 3, enough: float = 0.02) -> float:
     """Seconds a step, as the middle one of a few takes, once they run as they will."""
-    feed = Feed(problem, clock)
-    lanes.step(*feed.at(lanes.seeds, 0), 0.0)
-    while not lanes.stepping.is_settled:
-        lanes.step(*feed.at(lanes.seeds, 0), 0.0)
-    seen: list[float] = []
-    while len(seen) < least or (sum(seen) < enough and len(seen) < 20):
-        begin = time.perf_counter()
-        lanes.step(*feed.at(lanes.seeds, 0), 0.0)
-        seen.append(time.perf_counter() - begin)
+    steps = cycle(range(clock.steps))
+    with closing(Feed(problem, clock)) as feed:
+        lanes.step(*feed.at(lanes.seeds, next(steps)), 0.0)
+        while not lanes.stepping.is_settled:
+            lanes.step(*feed.at(lanes.seeds, next(steps)), 0.0)
+        seen: list[float] = []
+        while len(seen) < least or (sum(seen) < enough and len(seen) < 20):
+            begin = time.perf_counter()
+            lanes.step(*feed.at(lanes.seeds, next(steps)), 0.0)
+            seen.append(time.perf_counter() - begin)
     return median(seen)
 
 

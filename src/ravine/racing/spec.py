@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from ravine.decisions import Values, values_from
 from ravine.losses import loss_text
 from ravine.problems.balance import Over
+from ravine.problems.reading import Reading
 from ravine.problems.sampling import SHUFFLED
 from ravine.types import Numbers
 
@@ -41,6 +42,8 @@ class RaceSpec(BaseModel):
     batch: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
+    stream: bool | None = None  # as in a recipe
+    bad_images: str = "stop"
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # the same for every contender
     precision: Numbers = "float32"  # or float64, bfloat16, float16: what a pass through the model computes in
@@ -55,6 +58,11 @@ class RaceSpec(BaseModel):
     widen: bool = True
     lanes: int | None = Field(default=None, ge=1)  # how many share a program; None: measured
     workers: int | None = Field(default=None, ge=1)  # how many programs run at once; None: one a thread of torch
+
+    @property
+    def reading(self) -> Reading:
+        """How data on disk are read."""
+        return Reading(self.stream, self.bad_images)
 
     @property
     def measured(self) -> list[str]:

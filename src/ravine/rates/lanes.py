@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -59,9 +60,9 @@ def constant(setting: Setting, rates: Sequence[float]) -> tuple[Tensor, Tensor]:
 def _run(setting: Setting, lanes: Lanes) -> Tensor:
     samples = len(setting.problem.train)
     epochs = math.ceil(setting.steps / max(1, samples // setting.batch))
-    feed = Feed(setting.problem, Clock(samples, setting.batch, epochs))
     losses = torch.full((setting.steps, len(lanes)), math.nan, dtype=torch.float64)
-    with torch.random.fork_rng(devices=[]):  # for a model that draws by itself
+    fed = closing(Feed(setting.problem, Clock(samples, setting.batch, epochs)))
+    with fed as feed, torch.random.fork_rng(devices=[]):  # for a model that draws by itself
         torch.manual_seed(setting.seeds[0])
         for step in range(setting.steps):
             losses[step] = lanes.step(*feed.at(lanes.seeds, step), float(step))

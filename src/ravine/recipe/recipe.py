@@ -18,6 +18,7 @@ from ravine.noise import Noise, noise_from_spec
 from ravine.penalties import Part, Prune
 from ravine.problems.balance import Over
 from ravine.problems.preprocess import check_names
+from ravine.problems.reading import Reading
 from ravine.problems.sampling import SHUFFLED, check_sampling
 from ravine.recipe.fit import check_augmentable, check_criterion, check_precision, check_sampled, checked_penalties
 from ravine.rules.rule import Declared, Rule, hypers, name_of
@@ -62,6 +63,8 @@ class Recipe(BaseModel):
     batch: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
+    stream: bool | None = None  # inputs are read when they are needed; None: where they take half of the free memory
+    bad_images: str = "stop"  # or skip: damaged ones are left out
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     precision: Numbers = "float32"  # or float64, bfloat16, float16: what a pass through the model computes in
@@ -87,6 +90,11 @@ class Recipe(BaseModel):
         more = [] if self.monitor in ("valid_loss", *SHOWN) else [self.monitor]
         weighed = [] if self.class_weights is None else ["balanced-accuracy"]
         return list(dict.fromkeys([*self.metrics, *more, *weighed]))
+
+    @property
+    def reading(self) -> Reading:
+        """How data on disk are read."""
+        return Reading(self.stream, self.bad_images)
 
     def make_rule(self) -> Declared:
         """The checked rule, or the method on the whole training part."""
@@ -150,6 +158,7 @@ class Recipe(BaseModel):
         if self.augment:
             make(self.augment)
             check_augmentable(rule)
+        self.reading.check()
         check_sampling(self.sampling)
         check_sampled(self.sampling, rule)
         if self.transfer is not None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+
+import torch
 
 from ravine.problems.problem import Part
+from ravine.problems.reading import readers
 
-MOST_READERS = 4
-
-
-def readers() -> int:
-    """How many threads read ahead: the cores there are, four at most."""
-    return min(MOST_READERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+PIECE = 16 * 2**20  # bytes of inputs that are read at a time
 
 
 class Ahead:
@@ -41,3 +40,21 @@ class Ahead:
         """Wait for what is being read, and forget it."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._coming.clear()
+
+
+def pieces(part: Part, rows: int) -> Iterator[Part]:
+    """A part in order, at most ``rows`` samples at a time; a streamed one in smaller pieces, read ahead."""
+    if not part.streamed:
+        for begin in range(0, len(part), rows):
+            yield Part(part.x[begin : begin + rows], part.y[begin : begin + rows])
+        return
+    sample = 4 * max(1, part.x[:1].numel())
+    rows = min(rows, max(1, PIECE // sample))
+    ends = range(0, len(part), rows)
+
+    def plan(place: int) -> Callable[[], Part]:
+        return partial(part.take, torch.arange(ends[place], min(ends[place] + rows, len(part))))
+
+    with closing(Ahead(plan, len(ends))) as ahead:
+        for place in range(len(ends)):
+            yield ahead.at(place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from ravine.engines.noise import noise_key
 from ravine.engines.precision import in_type
 from ravine.engines.terms import held_of, total
 from ravine.engines.tiers import check_tiers
+from ravine.errors import UserError
 from ravine.problems.problem import Part, Problem
 from ravine.recipe import check_augmentable, check_precision, check_sampled
 from ravine.rules.rule import Declared, name_of, values, with_values
@@ -23,7 +24,10 @@ from ravine.solvers.objective import check_dense
 from ravine.training.whole import Whole
 from ravine.types import Loss
 
-Runner: TypeAlias = "Lanes | Whole | Layered"  # what a track drives
+if TYPE_CHECKING:
+    from ravine.training.distributed import Distributed
+
+Runner: TypeAlias = "Lanes | Whole | Layered | Distributed"  # what a track drives
 
 
 def alone(model: Model, loss: Loss, lane: Lane) -> Whole | Layered:
@@ -38,10 +42,20 @@ def check_contender(rule: Declared, model: Model, problem: Problem) -> None:
     if problem.augment is not None:
         check_augmentable(rule)
     check_sampled(problem.sampling, rule)
+    check_streamable(rule, problem)
     if isinstance(rule, Method) and rule.dense:
         check_dense(name_of(rule), model.size)
     if isinstance(rule, Equation):
         KFAC(model.module).close()
+
+
+def check_streamable(rule: Declared, problem: Problem) -> None:
+    """Raise a `UserError` where a method takes the whole training part at once, and that is not in memory."""
+    if isinstance(rule, Method) and problem.train.streamed:
+        raise UserError(
+            f"{name_of(rule)} takes the whole training part at once, and that of {problem.name} is streamed: take a "
+            "rule, or fewer samples"
+        )
 
 
 class Layered:

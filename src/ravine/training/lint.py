@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from ravine.recipe import BATCH, Recipe
 from ravine.rules.rule import values
 from ravine.schedules import Constant, Plateau, Product, Schedule, Sequence, WarmUp
 from ravine.training.clock import Clock
 
+Severity: TypeAlias = Literal["mistake", "warning", "note"]
 SAMPLES = 600  # times at which a schedule is read, at most
 IDLE = 0.1  # part of a run that may pass at a learning rate of zero
 
@@ -20,9 +22,11 @@ class Finding:
 
     kind: str  # a stable short name: "plateau-after-stop"
     text: str  # one sentence
+    severity: Severity = "warning"  # a mistake spoils the run; a note costs little
+    cure: str = ""  # what to do instead, where the sentence does not say it
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.text}: {self.cure}" if self.cure else self.text
 
 
 def lint(recipe: Recipe, samples: int | None = None) -> list[Finding]:

@@ -16,6 +16,7 @@ from ravine.losses import finish_metric, metric_of
 from ravine.metrics import confused, measured
 from ravine.problems.problem import Part, Problem
 from ravine.randomness import key
+from ravine.training.ahead import pieces
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
 from ravine.training.layered import Runner
@@ -105,10 +106,9 @@ def evaluate(
     mean = torch.zeros(lanes, dtype=torch.float64)
     total = torch.zeros(lanes, dtype=torch.float64)
     mass = 0.0
-    for begin in range(0, len(part), rows):
-        x, y = part.x[begin : begin + rows], part.y[begin : begin + rows]
-        out = predict(x)
-        y = in_type(y, out.dtype)
+    for piece in pieces(part, rows):
+        out = predict(piece.x)
+        y = in_type(piece.y, out.dtype)
         own = mass_of(loss, y)
         if own > 0:  # a part may hold only classes that do not count
             mean += lane_losses(loss, out, y).double() * own

@@ -1,0 +1,55 @@
+"""`ravine lint`: what in a recipe is allowed and hardly meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ravine.cli.app import app
+
+
+@app.command()
+def lint(
+    recipe: Annotated[Path, typer.Argument(help="a TOML file")],
+    json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+) -> None:
+    """Look for mistakes before training: settings, data, model, a few gradients. Nothing is trained.
+
+    Mistakes end with exit code 1; warnings and notes with 0. `ravine train` says mistakes and warnings too.
+    `ravine.lint(model, optimizer, loss, batch)` does the same for your own code.
+
+    [bold]Examples[/bold]
+
+      ravine lint recipe.toml
+      ravine lint recipe.toml --json
+    """
+    from dataclasses import asdict
+
+    from ravine.api import prepare
+    from ravine.linting import lint_recipe
+    from ravine.models import probe
+    from ravine.recipe import load_recipe
+    from ravine.training.train import model_for
+
+    read = load_recipe(recipe)
+    problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
+    probe(model_for(read, problem), problem, read.model)
+    found = lint_recipe(read, problem)
+    if json:
+        from json import dumps
+
+        print(dumps([asdict(finding) for finding in found]))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for finding in found:
+            colour = {"mistake": "bold red", "warning": "yellow", "note": "dim"}[finding.severity]
+            table.add_row(Text(finding.severity, style=colour), Text(f"{finding}. [{finding.kind}]"))
+        Console().print(table if found else "Nothing found.")
+    if any(finding.severity == "mistake" for finding in found):
+        raise typer.Exit(1)
