@@ -18,7 +18,7 @@ LAYERS = (
     "problems.inputs", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
-    "training", "linting", "racing", "store", "report",
+    "training", "linting", "explain", "racing", "store", "report",
     "rates", "ensembles", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))

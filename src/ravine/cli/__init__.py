@@ -1,6 +1,6 @@
 """The `ravine` command. Nothing here imports torch until a command needs it."""
 
-from ravine.cli import bench, data, ensemble, lab, lint, lr, parts, prove, race, rules, runs, train
+from ravine.cli import bench, data, ensemble, lab, lint, lr, parts, prove, race, recipe, rules, runs, train
 from ravine.cli.app import app, main
 
 # In the help, the main job first
@@ -11,5 +11,6 @@ ORDER = (
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
 __all__ = [
-    "app", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "prove", "race", "rules", "runs", "train",
+    "app", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "prove", "race", "recipe", "rules",
+    "runs", "train",
 ]  # fmt: skip
