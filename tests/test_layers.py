@@ -15,11 +15,11 @@ LAYERS = (
     "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.blame", "code", "metrics",
-    "problems.inputs", "problems.balance", "problems.problem",
+    "problems.inputs", "problems.heads", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
     "training", "linting", "explain", "racing", "store", "report",
-    "rates", "ensembles", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
+    "rates", "ensembles", "batches", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 
