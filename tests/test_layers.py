@@ -12,13 +12,17 @@ import ravine
 
 ROOT = Path(ravine.__file__).parent
 LAYERS = (
-    "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces", "rules",
-    "schedules", "augment", "emit", "results", "reading", "problems.blame", "code", "metrics", "problems.inputs",
-    "problems.encode", "problems.heads", "problems.balance", "problems.problem", "engines", "penalties", "optim",
-    "entries", "solvers", "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe",
-    "decisions", "training", "linting", "made_with", "racing", "estimators", "tracking", "store", "report", "profiling",
-    "reproduction", "rates", "ensembles", "batches", "prove", "api", "sharing", "lab", "bench", "cli", "__main__", "",
-    "handbook",
+    "problems.encode",
+    "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces",
+    "rules", "schedules", "augment", "emit",
+    "results", "reading", "problems.blame", "code", "metrics",
+    "problems.inputs", "problems.heads", "problems.balance", "problems.problem",
+    "engines", "penalties", "optim", "entries", "solvers",
+    "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
+    "training", "linting", "explain",
+    "made_with", "racing", "tracking", "store", "report", "profiling", "reproduction",
+    "estimators",
+    "rates", "ensembles", "batches", "prove", "api", "sharing", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

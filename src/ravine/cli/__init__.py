@@ -13,6 +13,7 @@ from ravine.cli import (
     profile,
     prove,
     race,
+    recipe,
     reproduce,
     rules,
     runs,
@@ -28,6 +29,11 @@ ORDER = (
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
 __all__ = [
+<<<<<<< HEAD
     "app", "batch", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "predict", "profile", "prove",
     "race", "reproduce", "rules", "runs", "train",
+=======
+    "app", "batch", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "profile", "prove", "race",
+    "recipe", "reproduce", "rules", "runs", "train",
+>>>>>>> main
 ]  # fmt: skip
