@@ -23,17 +23,13 @@ from ravine.cli.app import app, main
 
 # In the help, the main job first
 ORDER = (
-    "race", "train", "predict", "lint", "profile", "reproduce", "ensemble", "lr", "batch", "rules", "parts", "runs",
-    "show", "report", "export", "prove", "lab", "bench",
+    "race", "train", "lint", "profile", "reproduce", "ensemble", "lr", "batch", "rules", "parts", "runs", "show",
+    "report", "export", "prove", "lab", "bench",
+    "predict",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
 __all__ = [
-<<<<<<< HEAD
     "app", "batch", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "predict", "profile", "prove",
-    "race", "reproduce", "rules", "runs", "train",
-=======
-    "app", "batch", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "profile", "prove", "race",
-    "recipe", "reproduce", "rules", "runs", "train",
->>>>>>> main
+    "race", "recipe", "reproduce", "rules", "runs", "train",
 ]  # fmt: skip
