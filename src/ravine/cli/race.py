@@ -227,7 +227,7 @@ def _run(running: Race, store: Store, json: bool) -> None:
     with running.saving.claimed():
         try:
             for moment in told(watch(running, quiet=json), running.saving):
-                if f"{moment.phase}{moment.rung}" != stage and running.runs:
+                if moment.phase != "done" and f"{moment.phase}{moment.rung}" != stage and running.runs:
                     stage = f"{moment.phase}{moment.rung}"
                     for trouble in each([lambda: store.save_race(result_of(running))]):
                         print(f"Note: {trouble}; the race goes on", file=sys.stderr)
