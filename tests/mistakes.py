@@ -161,6 +161,14 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "setting of a transfer": (None, "race wine --transfer frm=x", "did you mean 'from'"),
     "weights that are text": (table(ROWS), "race wine --transfer my.csv", "neither safetensors nor a torch"),
     "pace of a transfer": (recipe('problem = "wine"\n[transfer]\nunfreeze = 2\n'), "train r.toml", "every = 2"),
+    "batch too large": (None, "batch wine --batch 60 --lr 0.1", "leaves less than 4 steps an epoch"),
+    "batch of a rule": (None, "batch wine --rule prodigy", "no learning rate of its own"),
+    "batch of a seed": (None, "batch wine --seeds 1", "needs 2 or more"),
+    "batch's law": (None, "batch wine --law square", "'auto', 'linear', 'sqrt'"),
+    "two targets": (table(ROWS), "race my.csv --target price,bb", "did you mean 'b'"),
+    "a target twice": (table(ROWS), "race my.csv --target price,price", "price stands twice"),
+    "weight of a target": (table(ROWS), "race my.csv --target price,b:-1", "is a positive number"),
+    "loss of two targets": (table(ROWS), "race my.csv --target price,b --loss mse", "leave out loss"),
     "kind of ensemble": (recipe('problem = "wine"\n'), "ensemble r.toml --kind bag", "did you mean 'bagging'"),
     "ensemble of one": (recipe('problem = "wine"\n'), "ensemble r.toml --members 1", "give 2 to 1,000 members"),
     "ensemble without noise": (recipe('problem = "wine"\n'), "ensemble r.toml --kind dropout", "no layer of noise"),
@@ -272,6 +280,22 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "rates in few steps": (None, "lr wine --steps 5", "give 40 or more"),
     "rates of no seed": (None, "lr wine --seeds 0", "give 1 or more"),
     "rates of a batch": (None, "lr wine --batch 4000", "does not fit the"),
+    "log": (None, "race wine --log tensorbord", "did you mean 'tensorboard'"),
+    "log without a file": (recipe('problem = "wine"\n'), "train r.toml --log csv", "name a file"),
+    "log into no folder": (recipe('problem = "wine"\n'), "train r.toml --log jsonl:no/run.jsonl", "no folder no"),
+    "log into another's table": (
+        lambda: (recipe('problem = "wine"\n')(), table(ROWS)()),
+        "train r.toml --log csv:my.csv",
+        "has other columns",
+    ),
+    "profile of a method": (
+        recipe('problem = "wine"\n[rule]\nname = "lbfgs"\n'), "profile r.toml", "lbfgs has none: name a rule"
+    ),
+    "profile into a file": (
+        lambda: (recipe('problem = "wine"\n')(), table(ROWS)()), "profile r.toml --out my.csv/p.html", "not a folder"
+    ),
+    "reproduce nothing": (None, "reproduce run-none", "nothing is kept yet"),
+    "reproduce into a file": (table(ROWS), "reproduce run-none --out my.csv/r.md", "not a folder"),
     "precision": (None, "race wine --precision bfloat", "did you mean 'bfloat16'"),
     "precision of a method": (None, "race wine --rules lbfgs,adam --precision float16", "float16 belongs to rules"),
     "recipe's precision": (recipe('problem = "wine"\nprecision = "half"\n'), "train r.toml", "precision: input"),

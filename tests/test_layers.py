@@ -15,11 +15,11 @@ LAYERS = (
     "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.blame", "code", "metrics",
-    "problems.inputs", "problems.balance", "problems.problem",
+    "problems.inputs", "problems.heads", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
-    "training", "linting", "racing", "store", "report",
-    "rates", "ensembles", "prove", "api", "lab", "bench", "cli", "__main__", "", "handbook",
+    "training", "linting", "made_with", "racing", "tracking", "store", "report", "profiling", "reproduction",
+    "rates", "ensembles", "batches", "prove", "api", "sharing", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

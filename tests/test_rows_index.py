@@ -73,6 +73,14 @@ ROWS = {
     "L10": "averages_and_parts: "
     "row_l10_numerical_and_analytic_gradients_agree_and_cost_two_evaluations_a_parameter "
     "row_l10_a_wrong_backward_is_found_and_named",
+    "B1": "rows_batch: b01_twice_the_accuracy_of_a_gradient_needs_four_times_the_samples",
+    "B2": "rows_batch: b02_the_curves_overlay_to_512_and_break_at_the_noise_scale; "
+    "rates_symptoms: row_b2_the_rate_scales_with_the_batch "
+    "row_b2_the_linear_law_keeps_the_curve_below_the_critical_batch",
+    "B3": "rows_batch: b03_small_batches_end_where_the_loss_is_flatter",
+    "B4": "rows_batch: b04_three_images_have_the_gradient_of_ten_where_seven_are_copies",
+    "B6": "rows_batch: b06_gradient_descent_stays_in_a_shallow_well_and_noise_leaves_it_as_kramers_says",
+    "B7": "rows_batch: b07_one_sample_of_three_lines_at_a_time_bounces_in_an_exact_band",
     "I1": "rows_initial: i1_zeros_send_no_gradient_to_the_weights_before i1_equal_units_stay_equal",
     "I2": "rows_initial: i2_small_weights_vanish_and_large_ones_saturate "
     "i2_the_variance_of_a_layer_is_n_in_std_squared_times_that_of_its_input",
@@ -113,12 +121,15 @@ ROWS = {
     # whole runs: ravine lab mnist-dropout, dropout-bands, practical-2, augmentation, label-smoothing, adversarial;
     # what came of them is in docs/lab.md, their parts are tested here
     "R7": "lab: the_net_of_the_six_regularisers_differs_by_dropout_alone_and_shows_rates "
-    "a_late_penalty_does_nothing_before_its_time_and_much_after",
+    "a_late_penalty_does_nothing_before_its_time_and_much_after "
+    "row_r7_the_published_net_has_its_data_its_noise_and_its_recipe",
     "R8": "lab: an_arm_is_its_recipe_over_the_seeds every_experiment_says_what_it_claims_and_how",
     "R9": "penalties: r9_rows_and_whole_parameters_stay_in_their_balls",
     "R10": "noise_layers: r10_keep_and_drop_are_two_names_of_one_share "
     "r10_inverted_and_standard_dropout_differ_by_the_share_kept_alone r10_the_mean_of_training_is_the_output_at_test",
     "R11": "lab: an_arm_is_its_recipe_over_the_seeds every_experiment_says_what_it_claims_and_how",
+    "R12": "rows_counts: row_r12_the_best_weights_are_restored_exactly_and_err_less_than_the_last "
+    "row_r12_patience_spends_less_and_keeps_the_same_best",
     "R13": "augment: where_pixels_go labels_survive shear_stretch_and_lens_move_what_lies_off_the_centre; "
     "lab: every_experiment_says_what_it_claims_and_how",
     "R14": "noise_layers: r14_noise_on_the_inputs_of_a_linear_model_is_ridge; augment: noise_is_ridge_regression",
@@ -129,14 +140,28 @@ ROWS = {
     "r18_the_variance_of_a_mean_of_independent_predictors_is_one_over_their_number "
     "r18_trained_members_gain_what_their_correlation_elsewhere_predicts "
     "r18_members_of_a_regression_gain_it_in_their_squared_error",
+    "R19": "rows_learning: r19_bias_variance_and_noise_add_up_to_the_error_on_new_targets "
+    "r19_simple_fits_are_biased_and_rich_ones_vary r19_the_error_of_estimation_falls_as_one_over_the_root_of_n "
+    "r19_overfitting_shows_in_the_size_of_the_weights",
     "R23": "lab: row_r23_every_difficulty_changes_the_images_and_no_label",
+    "R24": "rows_learning: r24_the_likelihood_of_a_coin_and_the_theta_that_makes_it_largest "
+    "r24_the_mean_loss_is_the_log_likelihood_and_descent_on_it_ends_at_the_maximum "
+    "r24_the_chain_rule_of_probability_holds_for_any_order_and_dependent_events",
+    "R26": "rows_counts: row_r26_an_mlp_has_the_sum_of_n_plus_one_times_m "
+    "row_r26_the_net_of_xor_has_nine_parameters_with_one_output_and_learns_it "
+    "row_r26_vgg_has_its_published_count row_r26_resnet_20_and_56_of_cifar_have_their_published_counts "
+    "row_r26_our_resnet_word_is_counted_by_the_same_formula "
+    "row_r26_recurrent_layers_share_their_weights_over_time",
+    "R27": "reproduction: row_r27_a_run_is_reproduced_to_the_bit_and_the_report_says_how "
+    "row_r27_what_differs_is_dated_and_its_cause_is_looked_for",
 }
 DECKS = {  # the rows that are claimed to work
     "O": range(1, 30),
     "L": range(1, 11),
+    "B": (1, 2, 3, 4, 6, 7),
     "I": range(1, 9),
     "N": range(1, 12),
-    "R": (*range(5, 12), *range(13, 19), 23),
+    "R": (*range(5, 20), 23, 24, 26, 27),
 }
 
 

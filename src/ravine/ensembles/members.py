@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ravine.engines.precision import Precision
 from ravine.errors import UserError, unknown
 from ravine.losses import loss_of
 from ravine.metrics import monitor_of
@@ -47,6 +48,8 @@ class Members:
             raise unknown("kind of ensemble", kind, KINDS)
         if not 2 <= members <= 1000:
             raise UserError(f"an ensemble of {members}: give 2 to 1,000 members")
+        if problem.heads:
+            raise UserError("an ensemble averages one prediction, and here are several targets: give one target")
         self.kind, self.count, self.folder = kind, members, folder
         self.recipe = adapted(recipe, kind, members, len(problem.train))
         self.alone: Training | None = None
@@ -66,7 +69,9 @@ class Members:
         recipe = self.recipe
         self.problem = decided(problem, recipe)
         self.loss = loss_of(self.problem)
-        self.model = penalised(model_for(recipe, self.problem), recipe.penalty, self.problem)
+        self.model = penalised(
+            model_for(recipe, self.problem), recipe.penalty, self.problem, Precision(recipe.precision)
+        )
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)

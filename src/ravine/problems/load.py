@@ -114,6 +114,8 @@ def from_anything(
     if isinstance(data, str | Path):
         data = load(str(data), target=target, split_seed=split_seed, download=download, rows=rows, reading=reading)
     if isinstance(data, Problem):
+        if data.heads and loss != "auto":
+            raise UserError(f"{data.name} has several targets, whose losses are their own: leave out loss")
         return replace(data, loss=data.loss if loss == "auto" else loss, model=data.model if model is None else model)
     test: Any = None
     if isinstance(data, tuple | list) and len(data) == 4:
