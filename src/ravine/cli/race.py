@@ -272,7 +272,7 @@ def _run(running: Race, store: Store, json: bool, logs: Log | None, guard: Guard
         try:
             shown = watch(running, quiet=json)
             for moment in told(logged_race(running, shown, logs) if logs else shown, running.saving):
-                if f"{moment.phase}{moment.rung}" != stage and running.runs:
+                if moment.phase != "done" and f"{moment.phase}{moment.rung}" != stage and running.runs:
                     stage = f"{moment.phase}{moment.rung}"
                     for trouble in each([lambda: store.save_race(result_of(running), guard)]):
                         print(f"Note: {trouble}; the race goes on", file=sys.stderr)
