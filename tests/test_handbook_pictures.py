@@ -63,7 +63,7 @@ def test_the_verdicts_that_are_kept_are_of_experiments_that_exist_and_of_their_c
         for path in (DOCS / "data" / "lab").glob("*.json")
         if path.stem != "published"
     }
-    assert {"practical-2", "mnist-dropout"} <= set(kept)
+    assert {"practical-1", "practical-2", "mnist-dropout"} <= set(kept)
     for name, verdict in kept.items():
         one = catalogue()[name]
         assert (verdict.name, verdict.title, verdict.seeds) == (name, one.title, one.seeds)

@@ -12,6 +12,7 @@ from ravine.cli import (
     profile,
     prove,
     race,
+    recipe,
     reproduce,
     rules,
     runs,
@@ -28,5 +29,5 @@ app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.cal
 
 __all__ = [
     "app", "batch", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "profile", "prove", "race",
-    "reproduce", "rules", "runs", "train",
+    "recipe", "reproduce", "rules", "runs", "train",
 ]  # fmt: skip
