@@ -373,6 +373,8 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "empty store": (None, "show race-digits-7f3a", "nothing is kept yet"),
     "report of nothing": (None, "report race-digits-7f3a", "nothing is kept yet"),
     "export to no table": (store("version"), "export a b.xlsx --store s.db", "newer ravine"),
+    "predict without a model": (table(ROWS), "predict none my.csv", "no saved model is there"),
+    "predict into nothing": (table(ROWS), "predict none my.csv --out p.xlsx", "ends in .csv or .parquet"),
     "proof of no steps": (None, "prove --steps 0", "greater than or equal to 1"),
     "parallel alone": (recipe('problem = "wine"\n'), "train r.toml --parallel ddp", "so torchrun starts it"),
     "parallel of no kind": (recipe('problem = "wine"\n'), "train r.toml --parallel dpp", "choose ddp"),

@@ -9,6 +9,7 @@ from ravine.cli import (
     lint,
     lr,
     parts,
+    predict,
     profile,
     prove,
     race,
@@ -24,10 +25,11 @@ from ravine.cli.app import app, main
 ORDER = (
     "race", "train", "lint", "profile", "reproduce", "ensemble", "lr", "batch", "rules", "parts", "runs", "show",
     "report", "export", "prove", "lab", "bench",
+    "predict",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
 __all__ = [
-    "app", "batch", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "profile", "prove", "race",
-    "recipe", "reproduce", "rules", "runs", "train",
+    "app", "batch", "bench", "data", "ensemble", "lab", "lint", "lr", "main", "parts", "predict", "profile", "prove",
+    "race", "recipe", "reproduce", "rules", "runs", "train",
 ]  # fmt: skip
