@@ -13,6 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from ravine.augment import Augment, Geometric, Pool, catalogue, make, to_spec, words
+from ravine.augment.chosen import operations
+from ravine.augment.colour import recoloured
 from ravine.augment.draws import normal, uniform
 from ravine.augment.mixing import beta
 from ravine.augment.warp import warp
@@ -49,38 +51,42 @@ def test_a_sample_is_changed_alike_in_any_company(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mixup", "cut-mix"])
 def test_a_mixture_is_the_same_in_any_company(name: str) -> None:
-    augment, pool = make(f"flip,{name}"), Pool(images(), torch.arange(17) % 3)
+    augment, given = make(f"flip,{name}"), images()
+    pool = Pool(given, torch.arange(17) % 3)
     ids = torch.arange(17)
-    x, y = augment.labelled(pool.x, pool.y, ids, 1, 2, pool=pool, classes=3)
+    x, y = augment.labelled(given, pool.y, ids, 1, 2, pool=pool, classes=3)
     some = torch.tensor([11, 4])
-    assert augment.labelled(pool.x[some], pool.y[some], some, 1, 2, pool=pool, classes=3)[0].equal(x[some])
-    assert augment.labelled(pool.x[some], pool.y[some], some, 1, 2, pool=pool, classes=3)[1].equal(y[some])
+    assert augment.labelled(given[some], pool.y[some], some, 1, 2, pool=pool, classes=3)[0].equal(x[some])
+    assert augment.labelled(given[some], pool.y[some], some, 1, 2, pool=pool, classes=3)[1].equal(y[some])
 
 
 @pytest.mark.parametrize("name", ["mixup:1", "cut-mix"])
 def test_labels_are_mixed_in_the_shares_of_the_samples(name: str) -> None:
     """Sample i has the number i in each pixel and a class of its own, so the mean pixel is told by the label."""
     n = 30
-    pool = Pool(torch.arange(n).float().view(n, 1, 1, 1).expand(n, 1, 10, 10), torch.arange(n))
-    x, y = make(name).labelled(pool.x, pool.y, torch.arange(n), pool=pool, classes=n)
+    given = torch.arange(n).float().view(n, 1, 1, 1).expand(n, 1, 10, 10)
+    pool = Pool(given, torch.arange(n))
+    x, y = make(name).labelled(given, pool.y, torch.arange(n), pool=pool, classes=n)
     torch.testing.assert_close(y.sum(1), torch.ones(n))
     torch.testing.assert_close(x.mean((1, 2, 3)), y @ torch.arange(n).float(), rtol=0, atol=1e-4)
     assert int(((y > 0).sum(1) == 2).sum()) > n / 2
 
 
 def test_one_number_a_sample_is_mixed_as_a_column_of_them() -> None:
-    pool, ids = Pool(torch.rand(9, 4), torch.rand(9)), torch.arange(9)
-    _, y = make("mixup:1").labelled(pool.x, pool.y, ids, pool=pool)
-    _, column = make("mixup:1").labelled(pool.x, pool.y[:, None], ids, pool=Pool(pool.x, pool.y[:, None]))
+    given, ids = torch.rand(9, 4), torch.arange(9)
+    pool = Pool(given, torch.rand(9))
+    _, y = make("mixup:1").labelled(given, pool.y, ids, pool=pool)
+    _, column = make("mixup:1").labelled(given, pool.y[:, None], ids, pool=Pool(given, pool.y[:, None]))
     assert y.equal(column[:, 0])
     with pytest.raises(UserError, match="say how many classes"):
-        make("mixup").labelled(pool.x, ids, ids, pool=Pool(pool.x, ids))
+        make("mixup").labelled(given, ids, ids, pool=Pool(given, ids))
 
 
 def test_numbers_to_predict_are_mixed_too_and_p_leaves_some_alone() -> None:
-    pool = Pool(torch.rand(200, 4), torch.rand(200, 1))
-    x, y = make("mixup:1:p=0.5").labelled(pool.x, pool.y, torch.arange(200), pool=pool)
-    alone = (x == pool.x).all(1)
+    given = torch.rand(200, 4)
+    pool = Pool(given, torch.rand(200, 1))
+    x, y = make("mixup:1:p=0.5").labelled(given, pool.y, torch.arange(200), pool=pool)
+    alone = (x == given).all(1)
     assert 60 < int(alone.sum()) < 140
     assert y[alone].equal(pool.y[alone]) and not bool((y[~alone] == pool.y[~alone]).any())
 
@@ -263,3 +269,43 @@ def test_a_step_comes_back_from_its_plain_values(name: str) -> None:
     assert make([to_spec(step)]).steps == (step,)
     assert math.isclose(step.p, 0.25) and words(name) == [{"name": name}]
     assert (type(step).__doc__ or "").strip()
+
+
+def test_one_turn_through_the_hexcone_is_kornias_two() -> None:
+    from kornia import enhance
+
+    x = images(9, 3, 16)
+    x[0] = x[0, :1].clone()  # greys
+    x[1, :, :4], x[1, :, 4:8], x[1, 0] = 0, 1, 0.5
+    draw = torch.Generator().manual_seed(2)
+    saturation, turns = 0.5 + torch.rand(9, generator=draw), torch.rand(9, generator=draw) - 0.5
+    column = (-1, 1, 1)
+    for hue in (turns, None):
+        expected = enhance.adjust_saturation(x, saturation)
+        if hue is not None:
+            expected = enhance.adjust_hue(expected, hue * 2 * torch.pi)
+        found = recoloured(x, saturation.view(column), None if hue is None else hue.view(column))
+        assert (found - expected).abs().max() < 2e-6
+    assert (recoloured(x, None, turns.view(column)) - enhance.adjust_hue(x, turns * 2 * torch.pi)).abs().max() < 2e-6
+
+
+def test_sharpness_posterise_and_solarise_are_kornias() -> None:
+    from kornia import enhance
+
+    x, m = images(7, 3, 12), torch.linspace(-1, 1, 7)
+    x[0, :, :2], x[1, :, :2] = 0, 1
+    ours = operations(3)
+    assert (ours["sharpness"](x, m) - enhance.sharpness(x, 1 + 0.9 * m)).abs().max() < 1e-6
+    fewer = enhance.posterize(x, 8 - (4 * m.abs()).round().int())
+    assert (ours["posterise"](x, m) - fewer).abs().max() < 1e-6
+    assert ours["solarise"](x, m).equal(enhance.solarize(x, 1 - m.abs()))
+
+
+def test_whole_pixels_are_picked_as_they_are_and_outside_is_black() -> None:
+    x = images(40, 3, 8)
+    mean, std = torch.tensor([0.3, 0.4, 0.5]).view(1, 3, 1, 1), torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1, 1)
+    ids = torch.arange(40)
+    plain = make("flip,crop:3")(x, ids, 0, 1)
+    scaled = make("flip,crop:3", mean=mean, std=std)((x - mean) / std, ids, 0, 1)
+    assert set(plain.flatten().tolist()) <= {0.0, *x.flatten().tolist()} and 0.0 in plain
+    torch.testing.assert_close(scaled * std + mean, plain, rtol=0, atol=1e-6)

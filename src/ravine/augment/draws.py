@@ -27,10 +27,14 @@ def normal(key: int, ids: Tensor, count: int) -> Tensor:
     >>> normal(1, torch.tensor([5, 9]), 4).equal(normal(1, torch.tensor([9, 5]), 4).flip(0))
     True
     """
-    words = _words(key, ids, -(-count // 2))
-    radius = (-2 * (1 - _top(words, 0)).log()).sqrt()
-    angle = 2 * math.pi * _top(words, _BITS)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :count]
+    half = -(-count // 2)
+    words = _words(key, ids, half)
+    radius = _top(words, 0).neg_().add_(1).log_().mul_(-2).sqrt_()
+    angle = _top(words, _BITS).mul_(2 * math.pi)
+    found = angle.new_empty(len(ids), 2 * half)
+    torch.mul(radius, angle.cos(), out=found[:, :half])
+    torch.mul(radius, angle.sin_(), out=found[:, half:])
+    return found[:, :count] if count < 2 * half else found
 
 
 def _words(key: int, ids: Tensor, count: int) -> Tensor:
@@ -41,16 +45,17 @@ def _words(key: int, ids: Tensor, count: int) -> Tensor:
 
 
 def _mixed(z: Tensor) -> Tensor:
-    z = (z ^ _right(z, 30)) * _FIRST
-    z = (z ^ _right(z, 27)) * _SECOND
-    return z ^ _right(z, 31)
+    """The last two rounds of SplitMix64, in the memory of ``z``: fresh memory costs more than the arithmetic."""
+    z.bitwise_xor_(_right(z, 30)).mul_(_FIRST)
+    z.bitwise_xor_(_right(z, 27)).mul_(_SECOND)
+    return z.bitwise_xor_(_right(z, 31))
 
 
 def _right(z: Tensor, by: int) -> Tensor:
     """A shift to the right that brings in zeros, as of an unsigned number."""
-    return (z >> by) & (2 ** (64 - by) - 1)
+    return (z >> by).bitwise_and_(2 ** (64 - by) - 1)
 
 
 def _top(words: Tensor, skip: int) -> Tensor:
     """The number in [0, 1) that 24 of the bits make, after those skipped from the top."""
-    return (_right(words, 64 - _BITS - skip) & (2**_BITS - 1)).float() * 2.0**-_BITS
+    return _right(words, 64 - _BITS - skip).bitwise_and_(2**_BITS - 1).float().mul_(2.0**-_BITS)

@@ -117,12 +117,14 @@ class Augment:
         """The samples after every step that does not mix."""
         own = [step for step in self.steps if not isinstance(step, Mixing)]
         ids = ids.to(x.device)
-        scaled = x.dim() == 4 and not all(isinstance(step, Flip | FlipVertical) for step in own)
+        scaled = x.dim() == 4 and not all(isinstance(step, Geometric) and step.exact for step in own)
         mean, std = (torch.as_tensor(v, device=x.device, dtype=x.dtype) for v in (self.mean, self.std))
-        found = x * std + mean if scaled else x
+        spread = torch.where(std > 0, std, torch.inf)
+        found = torch.addcmul(mean, x, std) if scaled else x
+        black = 0.0 if scaled else -mean / spread
         for moves, run in groupby(enumerate(own), lambda pair: isinstance(pair[1], Geometric)):
             if moves:
-                found = warp(found, [_drawn(step, key(seed, "augment", epoch, i), ids) for i, step in run])
+                found = warp(found, [_drawn(step, key(seed, "augment", epoch, i), ids) for i, step in run], black)
                 continue
             for place, step in run:
                 assert isinstance(step, Pointwise)
@@ -130,7 +132,7 @@ class Augment:
                 hit, u = step.drawn(seen, ids)
                 new = step.apply(found, u, seen, ids, mean)
                 found = new if step.p == 1 else torch.where(per_image(hit, x), new, found)
-        return (found - mean) / torch.where(std > 0, std, torch.inf) if scaled else found
+        return (found - mean).div_(spread) if scaled else found
 
 
 def check_order(steps: Sequence[Step]) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from ravine.augment.colour import recoloured
 from ravine.augment.draws import normal
 from ravine.augment.step import Pointwise, between, per_image
 from ravine.schedules.schedule import setting
@@ -48,22 +49,17 @@ class Jitter(Pointwise):
         return None if self.brightness or self.contrast else "it does nothing to images without colour"
 
     def apply(self, x: Tensor, u: Tensor, key: int, ids: Tensor, mean: Tensor) -> Tensor:
-        from kornia import enhance
-
-        if self.brightness:
-            factor = between(u[:, 0], 1 - self.brightness, 1 + self.brightness)
-            x = enhance.adjust_brightness_accumulative(x, factor)
+        light = per_image(between(u[:, 0], 1 - self.brightness, 1 + self.brightness), x)
+        x = (x * light).clamp_(0, 1) if self.brightness else x.clamp(0, 1)
         if self.contrast:
             factor = per_image(between(u[:, 1], 1 - self.contrast, 1 + self.contrast), x)
-            x = (0.5 + (x - 0.5) * factor).clamp(0, 1)
+            x = x.sub_(0.5).mul_(factor).add_(0.5).clamp_(0, 1)
         if x.shape[1] == 3:
-            saturation = COLOUR if self.saturation is None else self.saturation
-            hue = HUE if self.hue is None else self.hue
-            x = x.clamp(0, 1)
-            if saturation:
-                x = enhance.adjust_saturation(x, between(u[:, 2], 1 - saturation, 1 + saturation))
-            if hue:
-                x = enhance.adjust_hue(x, between(u[:, 3], -hue, hue) * 2 * math.pi)
+            most = (COLOUR if self.saturation is None else self.saturation, HUE if self.hue is None else self.hue)
+            saturation = between(u[:, 2], 1 - most[0], 1 + most[0]).view(-1, 1, 1) if most[0] else None
+            hue = between(u[:, 3], -most[1], most[1]).view(-1, 1, 1) if most[1] else None
+            if most != (0, 0):
+                x = recoloured(x, saturation, hue)
         return x
 
 
@@ -82,7 +78,7 @@ class Noise(Pointwise):
     )
 
     def apply(self, x: Tensor, u: Tensor, key: int, ids: Tensor, mean: Tensor) -> Tensor:
-        return x + self.sigma * normal(key + 1, ids, x[0].numel()).view(x.shape)
+        return normal(key + 1, ids, x[0].numel()).mul_(self.sigma).view(x.shape).add_(x)
 
 
 @final

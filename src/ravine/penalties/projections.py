@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from ravine.engines.maxnorm import shortened
+from ravine.engines.maxnorm import RowLimit, shortened
 from ravine.penalties.part import Projection
 from ravine.penalties.weights import STRENGTH
 from ravine.schedules.schedule import setting
@@ -51,6 +51,14 @@ class MaxNorm(Projection):
     def project(self, w: Tensor, rate: Any) -> Tensor:
         """Rows inside the ball."""
         return shortened(w, self.max_norm)
+
+    @torch.no_grad()
+    def finish(
+        self, weights: Mapping[str, Tensor], amount: Tensor, held: Mapping[str, Tensor], rates: Tensor, time: float
+    ) -> None:
+        """The rows of all lanes in one pass, which writes those alone that are too long."""
+        limit = RowLimit(list(weights.values()), range(len(weights)), lanes=len(amount))
+        limit(amount.double().cpu().numpy())
 
 
 @final
