@@ -46,7 +46,8 @@ def test_nothing_of_a_fold_is_learnt_before_it_tests() -> None:
         inner = from_anything((X, Y), split_seed=Fold(0, place, 3, inner=True))
         parts = [set(part.ids.tolist()) for part in (inner.train, inner.valid, inner.test) if part.ids is not None]
         assert [len(part) for part in parts] == [51, 13, 32] and len(set.union(*parts)) == 96
-        assert inner.test.ids is not None and torch.equal(inner.test.ids, problem.test.ids)
+        assert inner.test.ids is not None and problem.test.ids is not None
+        assert inner.test.ids.equal(problem.test.ids)
 
 
 def test_the_estimate_is_what_each_fold_measures_by_hand() -> None:
@@ -94,9 +95,8 @@ def test_what_is_done_is_kept_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_small_classes_and_official_test_parts_are_said() -> None:
-    problem = from_anything(
-        (X, np.array([0] * 60 + [1] * 34 + [2] * 2), X[:9], np.zeros(9, int)), split_seed=Fold(0, 0, 4)
-    )
+    y = np.array([0] * 60 + [1] * 34 + [2] * 2)
+    problem = from_anything((X, y, X[:9], np.zeros(9, int)), split_seed=Fold(0, 0, 4))
     assert any("'2' has only 2 samples" in words for words in problem.understood)
     assert any("its own test part left out" in words for words in problem.understood)
     assert len(problem.train) + len(problem.test) == 96

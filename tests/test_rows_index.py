@@ -129,6 +129,8 @@ ROWS = {
     "r18_the_variance_of_a_mean_of_independent_predictors_is_one_over_their_number "
     "r18_trained_members_gain_what_their_correlation_elsewhere_predicts "
     "r18_members_of_a_regression_gain_it_in_their_squared_error",
+    "R20": "evaluation: r20_each_of_800_examples_lies_in_exactly_one_of_four_folds_of_200 "
+    "r20_choosing_makes_an_estimate_look_better_than_it_is",
     "R23": "lab: row_r23_every_difficulty_changes_the_images_and_no_label",
 }
 DECKS = {  # the rows that are claimed to work
@@ -136,7 +138,7 @@ DECKS = {  # the rows that are claimed to work
     "L": range(1, 11),
     "I": range(1, 9),
     "N": range(1, 12),
-    "R": (*range(5, 12), *range(13, 19), 23),
+    "R": (*range(5, 12), *range(13, 19), 20, 23),
 }
 
 

@@ -90,7 +90,8 @@ def _show(result: Evaluation, json: bool) -> None:
         print(dumps({**asdict(result), **means, "gap": None if gap is None else gap.model_dump()}))
         return
     count = len(result.folds)
-    print(f"{result.problem}, {count} folds, about {result.folds[0].train:,} samples to train on and {result.folds[0].test:,} held out")
+    first = result.folds[0]
+    print(f"{result.problem}, {count} folds: about {first.train:,} samples to train on and {first.test:,} held out")
     print(f"{result.metric_name:>10}  {_words(result.metric)}")
     print(f"{'loss':>10}  {_words(result.loss)}")
     if gap is not None:
