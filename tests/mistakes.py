@@ -250,7 +250,7 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "stream of a CSV": (table(ROWS), "race my.csv --target price --stream", "stream is for folders of images"),
     "stream of a method": (npy, "race arrays --rules adam,lbfgs --stream", "that of arrays is streamed"),
     "recipe's stream of a method": (
-        lambda: [npy(), recipe('problem = "arrays"\nstream = true\n[rule]\nname = "lbfgs"\n')()],
+        lambda: [npy(), recipe('problem = "arrays"\nstream = true\nbatch = 8\n[rule]\nname = "lbfgs"\n')()],
         "train r.toml",
         "that of arrays is streamed",
     ),
