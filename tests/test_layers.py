@@ -19,7 +19,7 @@ LAYERS = (
     "engines", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
     "training", "linting", "racing", "store", "report",
-    "rates", "ensembles", "prove", "api", "evaluation", "lab", "bench", "cli", "__main__", "", "handbook",
+    "rates", "ensembles", "batches", "prove", "api", "evaluation", "lab", "bench", "cli", "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -73,6 +73,16 @@ ROWS = {
     "L10": "averages_and_parts: "
     "row_l10_numerical_and_analytic_gradients_agree_and_cost_two_evaluations_a_parameter "
     "row_l10_a_wrong_backward_is_found_and_named",
+    "B1": "rows_batch: b01_twice_the_accuracy_of_a_gradient_needs_four_times_the_samples",
+    "B2": "rows_batch: b02_the_curves_overlay_to_512_and_break_at_the_noise_scale; "
+    "rates_symptoms: row_b2_the_rate_scales_with_the_batch "
+    "row_b2_the_linear_law_keeps_the_curve_below_the_critical_batch",
+    "B3": "rows_batch: b03_small_batches_end_where_the_loss_is_flatter",
+    "B4": "rows_batch: b04_three_images_have_the_gradient_of_ten_where_seven_are_copies",
+    "B5": "sampling: b5_balanced_minibatches_hold_the_classes_in_equal_numbers "
+    "b5_sorted_samples_end_worse_than_shuffled_ones",
+    "B6": "rows_batch: b06_gradient_descent_stays_in_a_shallow_well_and_noise_leaves_it_as_kramers_says",
+    "B7": "rows_batch: b07_one_sample_of_three_lines_at_a_time_bounces_in_an_exact_band",
     "I1": "rows_initial: i1_zeros_send_no_gradient_to_the_weights_before i1_equal_units_stay_equal",
     "I2": "rows_initial: i2_small_weights_vanish_and_large_ones_saturate "
     "i2_the_variance_of_a_layer_is_n_in_std_squared_times_that_of_its_input",
@@ -129,16 +139,23 @@ ROWS = {
     "r18_the_variance_of_a_mean_of_independent_predictors_is_one_over_their_number "
     "r18_trained_members_gain_what_their_correlation_elsewhere_predicts "
     "r18_members_of_a_regression_gain_it_in_their_squared_error",
+    "R19": "rows_learning: r19_bias_variance_and_noise_add_up_to_the_error_on_new_targets "
+    "r19_simple_fits_are_biased_and_rich_ones_vary r19_the_error_of_estimation_falls_as_one_over_the_root_of_n "
+    "r19_overfitting_shows_in_the_size_of_the_weights",
     "R20": "evaluation: r20_each_of_800_examples_lies_in_exactly_one_of_four_folds_of_200 "
     "r20_choosing_makes_an_estimate_look_better_than_it_is",
     "R23": "lab: row_r23_every_difficulty_changes_the_images_and_no_label",
+    "R24": "rows_learning: r24_the_likelihood_of_a_coin_and_the_theta_that_makes_it_largest "
+    "r24_the_mean_loss_is_the_log_likelihood_and_descent_on_it_ends_at_the_maximum "
+    "r24_the_chain_rule_of_probability_holds_for_any_order_and_dependent_events",
 }
 DECKS = {  # the rows that are claimed to work
     "O": range(1, 30),
     "L": range(1, 11),
+    "B": range(1, 8),
     "I": range(1, 9),
     "N": range(1, 12),
-    "R": (*range(5, 12), *range(13, 19), 20, 23),
+    "R": (*range(5, 12), *range(13, 21), 23, 24),
 }
 
 

@@ -23,7 +23,7 @@ def write_whole(path: Path, content: Content) -> str:
     """
     name = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
         sha = _pour(handle, content)
         os.chmod(name, 0o644)
@@ -47,6 +47,14 @@ def sweep(folder: Path) -> None:
 def write_through(path: Path, content: Content) -> str:
     """Write a new file to the disk itself, not only to its cache, in a folder that nobody reads yet; its SHA-256."""
     return _pour(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), content)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there; a loss of power does not take them away again."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        flush_folder(each.parent)
 
 
 def flush_folder(folder: Path) -> None:

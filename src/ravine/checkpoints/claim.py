@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine.errors import UserError
-from ravine.files import reason, sweep
+from ravine.files import make_folder, reason, sweep
 
 try:
     import fcntl
@@ -46,7 +46,7 @@ def claimed(folder: Path) -> Generator[None]:
         UserError: where a living process has it, or the folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {reason(error)}") from error

@@ -21,7 +21,7 @@ from ravine.checkpoints import sound
 from ravine.checkpoints.sound import FORMAT, MANIFEST, PLACE, Damaged, Found, path_of
 from ravine.checkpoints.tensors import in_parts
 from ravine.errors import UserError
-from ravine.files import digest, flush_folder, reason, write_through
+from ravine.files import digest, flush_folder, make_folder, reason, write_through
 
 KEEP = 2  # the last ones; the best stays beside them
 STATE = "state.safetensors"
@@ -77,7 +77,7 @@ class Checkpoints:
         place = self.folder / PLACE
         draft = Draft(place / f"{DRAFT}{self._next():06}")
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            make_folder(place)
             for path in place.iterdir():
                 if path.name.startswith((DRAFT, GONE)):
                     shutil.rmtree(path)

@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from ravine.cli.app import app
 if TYPE_CHECKING:
     from ravine.recipe import Recipe
     from ravine.store import Store
+    from ravine.training.team import Team
     from ravine.training.train import Training
 
 
@@ -44,6 +46,9 @@ def train(
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
+    parallel: Annotated[
+        str | None, typer.Option(help="under torchrun: ddp, or fsdp to shard weights and state; default there: ddp")
+    ] = None,
     store: Annotated[str | None, typer.Option(help="database URL; default: yours")] = None,
     json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
@@ -60,8 +65,42 @@ def train(
       ravine train recipe.toml --out mine --resume
       ravine train recipe.toml --log-samples        which samples each step saw: ravine data samples
     """
-    from ravine.api import prepare
+    from ravine.checkpoints import holds
     from ravine.cli.kept import begun, each, fail
+    from ravine.training.meeting import is_shared, restarts, team_of
+
+    with team_of(parallel) as team, ExitStack() as stack:
+        reading = {"stream": stream, "bad_images": bad_images}
+        running, folder, notes = team.together(lambda: _prepared(recipe, reading, out, resume, log_samples, team))
+        resume = resume or (restarts()[0] > 0 and holds(folder))
+        if team.rank:
+            team.together(lambda: running.restore(folder) if resume else None)
+            for _ in running.run():
+                pass
+            raise typer.Exit(130 if running.interrupted else int(running.result.status == "diverged"))
+        running.saving.keep = keep
+        opened = team.together(lambda: stack.enter_context(begun(running, folder, resume, store)))
+        for note in notes:
+            print(f"Note: {note}", file=sys.stderr)
+        begin = time.monotonic()
+        _watch(running, quiet=json)
+        failed = each(_keep(opened, running, running.recipe, folder, time.monotonic() - begin))
+    _show(running, folder, test, json)
+    if running.interrupted:
+        again = "repeat the torchrun command with" if is_shared() else f"ravine train {recipe}"
+        print(f"Interrupted. Go on with: {again} --out {folder} --resume", file=sys.stderr)
+    fail([*failed, *running.saving.last_failure])
+    if running.interrupted:
+        raise typer.Exit(130)
+    if running.result.status == "diverged":
+        raise typer.Exit(1)
+
+
+def _prepared(
+    recipe: Path, reading: Mapping[str, Any], out: Path | None, resume: bool, log_samples: bool, team: Team
+) -> tuple[Training, Path, list[str]]:
+    """The run, its folder and what is to be said before the first step; everything a user can get wrong is found."""
+    from ravine.api import prepare
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
@@ -69,43 +108,32 @@ def train(
     from ravine.models import probe
     from ravine.noise import Noised
     from ravine.recipe import load_recipe
+    from ravine.training.meeting import restarts
     from ravine.training.train import Training, model_for
     from ravine.transfer.spec import Transferred, loaded_by
 
-    given = {"stream": stream, "bad_images": bad_images}
-    read = load_recipe(recipe).model_copy(update={key: value for key, value in given.items() if value is not None})
+    read = load_recipe(recipe).model_copy(update={key: value for key, value in reading.items() if value is not None})
     read.reading.check()
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
     factory = model_for(read, problem)
     probe(factory, problem, read.model)
     if resume and out is None:
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
+    if restarts()[1] and out is None:
+        raise UserError("torchrun --max-restarts needs --out, the folder from which a restarted run goes on")
     folder = out or Path(f"run-{slug(problem.name)}-{secrets.token_hex(3)}")
     check_folder(folder)
-    running = Training(read, problem, folder, log_samples)
-    running.saving.keep = keep
-    with begun(running, folder, resume, store) as opened:
-        for finding in (one for one in lint_recipe(read, problem) if one.severity != "note"):
-            print(f"Note: {finding}", file=sys.stderr)
-        drawn = factory
-        while isinstance(drawn, Noised | Transferred):
-            drawn = drawn.factory
-        if isinstance(drawn, Initialised):
-            print(f"Note: init {drawn.initial.name}: {drawn.drawing(read.seed)}", file=sys.stderr)
-        loaded = loaded_by(factory)
-        if loaded is not None:
-            print(f"Note: transfer: {loaded}", file=sys.stderr)
-        begin = time.monotonic()
-        _watch(running, quiet=json)
-        failed = each(_keep(opened, running, read, folder, time.monotonic() - begin))
-    _show(running, folder, test, json)
-    if running.interrupted:
-        print(f"Interrupted. Go on with: ravine train {recipe} --out {folder} --resume", file=sys.stderr)
-    fail([*failed, *running.saving.last_failure])
-    if running.interrupted:
-        raise typer.Exit(130)
-    if running.result.status == "diverged":
-        raise typer.Exit(1)
+    running = Training(read, problem, folder, log_samples, team)
+    notes = [str(finding) for finding in lint_recipe(read, problem) if finding.severity != "note"]
+    drawn = factory
+    while isinstance(drawn, Noised | Transferred):
+        drawn = drawn.factory
+    if isinstance(drawn, Initialised):
+        notes.append(f"init {drawn.initial.name}: {drawn.drawing(read.seed)}")
+    loaded = loaded_by(factory)
+    if loaded is not None:
+        notes.append(f"transfer: {loaded}")
+    return running, folder, notes
 
 
 def _watch(running: Training, quiet: bool) -> None:

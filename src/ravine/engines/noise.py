@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ravine.engines.share import Share
 from ravine.randomness import key
 
 KEY = "noise_key"
@@ -61,6 +62,8 @@ class Keyed(nn.Module):
     """A layer that draws by the key in its buffer; in anybody's own loop, without a key, from torch's generator."""
 
     noise_key: Tensor
+    share: Share | None = None  # of a minibatch that several processes take together
+    by_sample: ClassVar[bool] = True  # what it draws has the samples as its first axis
     entry: int = -1  # which of a recipe's noises it is, if any
     place: str = ""  # what its key is made of; where it is empty, the layer's number among those without one
 
@@ -76,7 +79,14 @@ class Keyed(nn.Module):
 
     def uniform(self, like: Tensor, spatial: bool = False) -> Tensor:
         """Uniform numbers in [0, 1) of that shape; of [n, channels, 1, ...] if ``spatial``."""
-        return _Uniform.apply(self.noise_key, like.detach(), spatial)
+        like, share = like.detach(), self.share
+        if share is None or not self.by_sample:
+            return _Uniform.apply(self.noise_key, like, spatial)
+        many, rest = divmod(len(like), share.size)
+        if rest:  # no axis of samples: each process draws its own
+            return _Uniform.apply(self.noise_key + share.begin, like, spatial)
+        whole = like[:1].expand(many * share.whole, *like.shape[1:])
+        return _Uniform.apply(self.noise_key, whole, spatial)[many * share.begin :][: len(like)]
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers of that shape and type, cut at 5 deviations."""

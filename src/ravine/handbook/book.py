@@ -10,9 +10,11 @@ from typing import Any
 import ravine
 from ravine.handbook import command, figures, gallery, lab, lectures, rules, schedules
 from ravine.handbook.known import Known, know
+from ravine.handbook.pictures import PICTURES
 from ravine.surfaces import SURFACES
 
 MAP = re.compile(r"^\[\[map (\w+)\]\]$", re.MULTILINE)  # a line of a written page that asks for a drawing
+PICTURE = re.compile(r"^\[\[picture (\w+)\]\]$", re.MULTILINE)
 OVERVIEWS = {  # public names that are modules, each with a page of its own
     "optim": "every rule as a torch optimizer: see [Optimizers](optimizers.md) and [Rules](rules/index.md)",
     "schedules": "schedules of any hyperparameter: see [Schedules](schedules.md)",
@@ -52,8 +54,9 @@ class Book:
         return {"Rules": ["rules/index.md", *families], "Gallery": ["gallery/index.md", *maps]}
 
     def illustrated(self, markdown: str) -> str:
-        """A written page with a drawing in place of each line ``[[map rosenbrock]]``."""
-        return MAP.sub(lambda found: gallery.card(self.known, SURFACES[found[1]]), markdown)
+        """A written page with a drawing in place of each line ``[[map rosenbrock]]`` or ``[[picture penalties]]``."""
+        mapped = MAP.sub(lambda found: gallery.card(self.known, SURFACES[found[1]]), markdown)
+        return PICTURE.sub(lambda found: PICTURES[found[1]](), mapped)
 
 
 def interface() -> str:

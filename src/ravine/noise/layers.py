@@ -72,6 +72,8 @@ class DropConnect(nn.Linear, Keyed):
     At test the mean of the weights is used (Wan et al. 2013, ICML 28:1058, draw for each sample, and sample at test).
     """
 
+    by_sample = False
+
     def __init__(
         self, inputs: int, outputs: int, bias: bool = True, *, drop: float | None = None, keep: float | None = None
     ) -> None:
@@ -90,6 +92,8 @@ class DropConnect(nn.Linear, Keyed):
 
 class WeightNoise(nn.Linear, Keyed):
     """A linear layer with normal noise of deviation ``std`` on its weights in training (Graves 2011, NeurIPS 24)."""
+
+    by_sample = False
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True, *, std: float) -> None:
         self.std = _positive(std, "weight noise")

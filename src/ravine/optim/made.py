@@ -55,6 +55,10 @@ class Rules:
     def __init__(self) -> None:
         self._known: dict[int, Made] = {}
 
+    def forget(self) -> None:
+        """Make every rule anew when it is asked for next."""
+        self._known.clear()
+
     def of(self, optimizer: RuleOptimizer, which: int, step: int | None = None) -> Made:
         """The rule of a group as its options stand; that of any step where ``step`` is None."""
         group = optimizer.param_groups[which]

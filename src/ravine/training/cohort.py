@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from ravine.engines.lanes import Lanes
 from ravine.results import Point
 from ravine.rules.rule import Rule
-from ravine.training.layered import Runner, alone
+from ravine.training.layered import Runner
 from ravine.training.loop import Measured, advance
 from ravine.training.run import Run
 from ravine.training.samples import SampleLog
+from ravine.training.team import Team
 from ravine.training.world import World
 
 CROWDED = 0.75  # share of open lanes from which the rest had better go on in a cohort of their own
@@ -25,12 +26,12 @@ def runs_together(run: Run) -> bool:
 class Cohort:
     """Takes the states of its runs, and gives them back when it is done or asked."""
 
-    def __init__(self, world: World, worker: int, runs: Sequence[Run]) -> None:
+    def __init__(self, world: World, worker: int, runs: Sequence[Run], team: Team) -> None:
         self.problem, self.clock, self.criterion, self.runs = world.problem, world.clock, world.criterion, list(runs)
         self.lane_steps = 0
         model, loss = world.models[worker], world.loss
         lanes = [run.lane or world.lane(run.candidate, run.seed) for run in runs]
-        self.lanes: Runner = Lanes(model, loss, lanes) if runs_together(runs[0]) else alone(model, loss, lanes[0])
+        self.lanes: Runner = team.runner(model, loss, lanes)
         for run in runs:
             run.lane = None
 

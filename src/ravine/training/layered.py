@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,7 +24,10 @@ from ravine.solvers.objective import check_dense
 from ravine.training.whole import Whole
 from ravine.types import Loss
 
-Runner: TypeAlias = "Lanes | Whole | Layered"  # what a track drives
+if TYPE_CHECKING:
+    from ravine.training.distributed import Distributed
+
+Runner: TypeAlias = "Lanes | Whole | Layered | Distributed"  # what a track drives
 
 
 def alone(model: Model, loss: Loss, lane: Lane) -> Whole | Layered:

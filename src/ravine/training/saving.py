@@ -56,8 +56,9 @@ class Saving:
             checkpoint.save(self._checkpoints, {**facts, "model": self._model}, runs, score)
             self.last_failure = []
         except UserError as error:
+            if not self.last_failure:  # not again each time while it lasts
+                self.troubles.append(f"{error}; the run goes on, and the checkpoint before stays")
             self.last_failure = [str(error)]
-            self.troubles.append(f"{error}; the run goes on, and the checkpoint before stays")
         self._saved = time.monotonic()
         self._taken = self._saved - begin
 

@@ -13,6 +13,7 @@ from ravine.training.cohort import Cohort, runs_together
 from ravine.training.crew import crew
 from ravine.training.run import Run
 from ravine.training.samples import SampleLog
+from ravine.training.team import Alone, Team
 from ravine.training.world import World
 from ravine.types import Loss
 
@@ -37,12 +38,14 @@ class Track:
         log: SampleLog | None = None,
         criterion: Loss | None = None,
         of: Callable[[Run], World] | None = None,
+        team: Team | None = None,
     ) -> None:
         own = World(list(models), loss, problem, clock, criterion)
         self.of = of or (lambda run: own)
         self.workers, self.size = len(models), size
         self.draws = draws
         self.keep = keep  # ticks at which every run keeps its weights
+        self.team = team or Alone()
         self.log = log  # of what each step of the one run sees
         self._ended = 0  # lane-steps of cohorts that are done
         self._cohorts: list[Cohort | None] = [None] * self.workers
@@ -113,7 +116,7 @@ class Track:
         company = [run for run in alike if runs_together(run)]
         free = sum(cohort is None for cohort in self._cohorts)
         chosen = company[: min(self.size, -(-len(company) // free))] or alike[:1]
-        return Cohort(world, place, chosen)
+        return Cohort(world, place, chosen, self.team)
 
     def _end(self, place: int) -> None:
         cohort = self._cohorts[place]

@@ -40,6 +40,7 @@ from ravine.training.layered import check_streamable
 from ravine.training.loop import evaluate_model
 from ravine.training.run import Candidate, Run
 from ravine.training.saving import Saving
+from ravine.training.team import Alone, Team
 from ravine.training.track import Track
 from ravine.transfer.spec import Transfer, Transferred
 
@@ -119,10 +120,18 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 class Training:
     """A recipe in progress: ``run`` yields each measured point; ``result`` and ``module`` tell what came of it."""
 
-    def __init__(self, recipe: Recipe, problem: Problem, folder: Path | None = None, log_samples: bool = False) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        problem: Problem,
+        folder: Path | None = None,
+        log_samples: bool = False,
+        team: Team | None = None,
+    ) -> None:
         problem = decided(problem, recipe)
         self.log_samples = log_samples  # what each step sees, into the folder
         self.recipe, self.problem, self.folder = recipe, problem, folder
+        self.team = team or Alone()
         recipe.check()
         self.trained = loss_of(problem)
         self.loss = loss_of(replace(problem, loss=recipe.criterion)) if recipe.criterion else self.trained
@@ -131,6 +140,7 @@ class Training:
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
+        self.team.check(recipe, self.clock, self.model)
         if log_samples and isinstance(recipe.make_rule(), Method):
             raise UserError(
                 f"--log-samples: {name_of(recipe.make_rule())} sees all training samples at every step: leave it out"
@@ -144,7 +154,7 @@ class Training:
         self.state.since, self.state.monitor = recipe.complete_from, monitor_of(recipe.monitor)
         self.stopped_early = False
         self.interrupted = False
-        self.saving = Saving(folder, self.model)
+        self.saving = Saving(folder if self.team.rank == 0 else None, self.model)
 
     def run(self) -> Iterator[Point]:
         """Train from wherever the run is; a point a tick. Ctrl-C ends it with what is known."""
@@ -154,8 +164,9 @@ class Training:
     def _run(self) -> Iterator[Point]:
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
-        log = self._log()
-        track = Track([self.model], self.trained, self.problem, self.clock, keep=ends, log=log, criterion=self.loss)
+        log = self._log() if self.team.rank == 0 else None
+        how: dict[str, Any] = {"keep": ends, "log": log, "criterion": self.loss, "team": self.team}
+        track = Track([self.model], self.trained, self.problem, self.clock, **how)
         try:
             with stop_on_request() as request:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
@@ -164,7 +175,7 @@ class Training:
                     self._wait(track)
                     yield self.state.curve[-1]
                     self.stopped_early = self._patience_is_out()
-                    if self.stopped_early or request.made:
+                    if self.team.any(self.stopped_early or request.made):
                         break
                     self._save(track)
                 track.stop()
@@ -202,12 +213,13 @@ class Training:
         return 0 < self.recipe.patience <= waited
 
     def _save(self, track: Track, at_once: bool = False) -> None:
-        if self.saving.due(at_once):
+        if self.team.any(self.saving.due(at_once)):
             last = self.state.monitor.cost(self.state.curve[-1]) if self.state.tick > 0 else None
-            with track.lent():
+            with track.lent():  # which all processes take part in
                 if track.log is not None:
                     track.log.flush()
-                self.saving.save(self.facts(), [self.state], last)
+                if self.team.rank == 0:
+                    self.saving.save(self.facts(), [self.state], last)
 
     def facts(self) -> dict[str, Any]:
         """Everything but the run, as plain values."""

@@ -1,0 +1,36 @@
+"""What every part of the campaign yields: one fault, whether it came out right, and what was counted meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fault: its place in its part, what went wrong with it ("" where nothing did), and what was counted."""
+
+    index: int
+    wrong: str = ""
+    counts: dict[str, float] = field(default_factory=dict[str, float])  # summed over a part's trials in the table
+
+
+Trials: TypeAlias = Callable[[Sequence[int], Path], Iterator[Trial]]  # which ones, and a folder to work in
+
+
+@dataclass(frozen=True)
+class Part:
+    """Faults of one kind: its number in the list of faults, what is done and promised, and how often by default.
+
+    A count of 0 means that the part itself knows how many there are.
+    """
+
+    name: str
+    fault: str
+    about: str
+    promise: str
+    count: int
+    trials: Trials
+    most: frozenset[str] = frozenset()  # counts of which the table shows the largest

@@ -1,0 +1,75 @@
+"""`ravine batch`: which batch size, and the learning rate that goes with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ravine.cli.app import app
+
+
+@app.command()
+def batch(
+    source: Annotated[
+        str, typer.Argument(help="a name (digits, mnist ...), a path (CSV, Parquet, NPZ, ...), or module:function")
+    ],
+    target: Annotated[str | None, typer.Option(help="column to predict, for a table")] = None,
+    rule: Annotated[str, typer.Option(help="the optimizer; see ravine rules")] = "momentum",
+    model: Annotated[str, typer.Option(help="softmax, mlp:128,128, cnn:16,32, or own")] = "mlp:128,128",
+    loss: Annotated[str, typer.Option(help="cross_entropy, hinge, mse, huber:delta=0.5 ...")] = "auto",
+    size: Annotated[
+        int | None, typer.Option("--batch", min=1, help="the size to compare with; default: by the size of the data")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="its learning rate; default: by a range test")] = None,
+    law: Annotated[
+        Literal["auto", "linear", "sqrt"], typer.Option(help="how the rate goes with the size; auto: by the rule")
+    ] = "auto",
+    epochs: Annotated[int, typer.Option(help="of every run")] = 10,
+    seeds: Annotated[int, typer.Option(help="runs of each size")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="of all that is drawn")] = 0,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write, with figures", show_default=False)] = None,
+    json: Annotated[bool, typer.Option("--json", help="print every number as JSON")] = False,
+) -> None:
+    """Suggest a batch size: gradient noise, samples a second, and how far the rate scales with the size.
+
+    Every size trains for the same epochs from the same draws, seeds side by side, at the scaled rate and at the first
+    one. What is suggested has been trained at just that rate; nothing else is changed.
+
+    [bold]Examples[/bold]
+
+      ravine batch digits
+      ravine batch my.csv --target price --rule adam --lr 1e-3
+      ravine batch mnist --model cnn:8,16 --batch 64 --epochs 3 --out batch.html
+    """
+    import sys
+
+    from rich.console import Console
+
+    from ravine.batches import batch_study
+    from ravine.files import check_folder
+
+    if out is not None:
+        check_folder(out.parent)
+    shown = Console(stderr=True)
+    status = shown.status("") if shown.is_terminal and not json else None
+    if status is not None:
+        status.start()
+    try:
+        found = batch_study(
+            source, model=model, rule=rule, loss=loss, batch=size, lr=lr, law=None if law == "auto" else law,
+            epochs=epochs, seeds=seeds, seed=seed, target=target, tell=status.update if status is not None else None,
+        )  # fmt: skip
+    finally:
+        if status is not None:
+            status.stop()
+    if json:
+        from json import dumps
+
+        print(dumps(found.facts()))
+    else:
+        Console().print(found, highlight=False)
+    if out is not None:
+        written = found.report(out)
+        print(f"Figures: {written}", file=sys.stderr if json else sys.stdout)

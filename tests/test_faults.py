@@ -1,0 +1,158 @@
+"""The fault campaign's parts, a small fixed share of each; `python -m ravine.bench.faults` is the whole of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ravine.bench.faults import calls, damage, disk, kills, power, soak, store
+from ravine.bench.faults.__main__ import campaign, known, main, table
+from ravine.bench.faults.trial import Part, Trial
+from ravine.checkpoints import keep, sound
+from ravine.files import digest_of
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
+
+
+def wrong(part: Part, indices: Sequence[int], place: Path) -> list[str]:
+    found = list(part.trials(indices, place))
+    assert found
+    return [trial.wrong for trial in found if trial.wrong]
+
+
+@needs_linux
+def test_f1_killed_runs_go_on_to_the_same_bits(tmp_path: Path) -> None:
+    found = list(kills.PART.trials([1, 6], tmp_path))
+    assert [trial.wrong for trial in found] == ["", ""]
+    assert sum(trial.counts["kills"] for trial in found) >= 2
+
+
+@needs_linux
+def test_f2_a_save_killed_at_every_call_leaves_the_old_or_the_new_checkpoint(tmp_path: Path) -> None:
+    found = list(calls.PART.trials([], tmp_path))
+    assert [trial.wrong for trial in found if trial.wrong] == []
+    assert sum(trial.counts.get("calls", 0) for trial in found) > 60
+
+
+def test_f3_damage_is_found_out(tmp_path: Path) -> None:
+    assert wrong(damage.PART, range(48), tmp_path) == []
+
+
+@needs_linux
+def test_f4_a_disk_that_refuses_ends_no_run(tmp_path: Path) -> None:
+    assert wrong(disk.PART, [1, 13], tmp_path) == []
+
+
+def test_f5_a_loss_of_power_takes_no_acknowledged_checkpoint(tmp_path: Path) -> None:
+    assert wrong(power.PART, range(210), tmp_path) == []
+
+
+@needs_linux
+def test_f6_writers_and_readers_of_one_store(tmp_path: Path) -> None:
+    assert wrong(store.part(0.05), [0], tmp_path) == []
+
+
+# --- The campaign finds what is wrong --------------------------------------------------------------------------------
+
+
+def never_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keep, "flush_folder", lambda folder: None)
+
+
+def removed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = keep.Checkpoints.commit
+
+    def careless(self: keep.Checkpoints, *given: object) -> int:
+        for number in sound.numbers(self.folder):
+            keep.shutil.rmtree(sound.path_of(self.folder, number))
+        return commit(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(keep.Checkpoints, "commit", careless)
+
+
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = sound.manifest
+
+    def trusted(folder: Path, number: int) -> Any:
+        read = manifest(folder, number)
+        for name, entry in read["files"].items():
+            entry["sha256"] = digest_of(sound.path_of(folder, number) / name)
+        return read
+
+    monkeypatch.setattr(sound, "manifest", trusted)
+
+
+@pytest.mark.parametrize(
+    ("part", "break_it"), [(power.PART, never_flushed), (calls.PART, removed_first)], ids=["power", "calls"]
+)
+def test_a_save_that_is_broken_is_found_out(
+    part: Part, break_it: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "WAYS", ("before",))
+    monkeypatch.setattr(calls, "_can_trace", lambda: False)
+    break_it(monkeypatch)
+    assert wrong(part, range(100) if part.count else [], tmp_path)
+
+
+def test_a_reader_that_checks_no_hash_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "made"
+    assert wrong(damage.PART, range(12), place) == []
+    trusting(monkeypatch)
+    assert wrong(damage.PART, range(36), place)
+
+
+def test_growth_and_leaks_are_found_out() -> None:
+    def row(race: int, memory: float, open: int = 9) -> dict[str, object]:
+        return {"pid": 1, "race": race, "bits": {}, "files": 7, "memory": memory, "open": open}
+
+    steady = [row(race, 100) for race in range(20)]
+    assert soak.judged(steady) == ("", {"races": 20, "% growth of memory": 0.0})
+    assert "memory grew by" in soak.judged([row(race, 100 + race) for race in range(20)])[0]
+    assert "open files" in soak.judged([*steady[:-1], row(20, 100, 10)])[0]
+    assert "races of one seed differ" in soak.judged([*steady[:-1], {**steady[-1], "bits": {"state": "x"}}])[0]
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+def test_a_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
+    part = Part(
+        "some", "F0", "faults", "all is well", 4, lambda wanted, place: (Trial(n, "", {"kills": 2}) for n in wanted)
+    )
+    kept = tmp_path / "faults.jsonl"
+    kept.write_text('{"part": "some", "index": 1, "wrong": "lost", "counts": {"kills": 1}}\n{"part": "some", "ind')
+    done = known(kept)
+    assert [trial.index for _, trial in campaign([part], done, tmp_path)] == [0, 2, 3]
+    text = table([part], {"some": [*done["some"], Trial(2, "", {"kills": 2})]})
+    assert "| F0: faults | 2 (3 kills) | **1** | all is well |" in text
+    assert "not run" in table([part], {})
+
+
+def test_the_command_prints_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["ravine.bench.faults", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("RAVINE_FAULTS_WARM", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "")
+    assert command("power", "--count", "5", "--json", "f.json") == 0
+    shown = capsys.readouterr().out
+    assert "| F5: loss of power" in shown and "| 5 | 0 |" in shown
+    assert len(json.loads(Path("f.json").read_text())["power"]) == 5
+    assert len(Path("faults.jsonl").read_text().splitlines()) == 5
+    Path("faults.jsonl").write_text('{"part": "power", "index": 0, "wrong": "lost", "counts": {}}\n')
+    assert command("power", "--count", "1") == 1
+    assert "| 1 | **1** |" in capsys.readouterr().out
+    assert command("pwer") == 2
+    assert "no part is called pwer" in capsys.readouterr().err
