@@ -5,8 +5,8 @@ from ravine.cli.app import app, main
 
 # In the help, the main job first
 ORDER = (
-    "race", "train", "evaluate", "lint", "ensemble", "lr", "batch", "rules", "parts", "runs", "show", "report", "export",
-    "prove", "lab", "bench",
+    "race", "train", "evaluate", "lint", "ensemble", "lr", "batch", "rules", "parts", "runs", "show", "report",
+    "export", "prove", "lab", "bench",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
