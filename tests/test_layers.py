@@ -15,7 +15,7 @@ LAYERS = (
     "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.blame", "code", "metrics",
-    "problems.inputs", "problems.balance", "problems.problem",
+    "problems.inputs", "problems.heads", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
     "training", "linting", "racing", "store", "report",

@@ -11,6 +11,7 @@ from ravine.errors import UserError
 from ravine.losses.catalogue import names_for
 from ravine.losses.spec import form_of
 from ravine.losses.weighted import weighted
+from ravine.problems.heads import mean_score
 from ravine.problems.problem import Problem
 from ravine.types import Loss
 
@@ -47,6 +48,8 @@ def loss_name(problem: Problem) -> str:
 
 def metric_name(problem: Problem) -> str:
     """What `metric_of` measures: the share of right classes, or the share of variance explained."""
+    if problem.heads:
+        return "mean score"
     return "accuracy" if problem.task == "classification" else "R²"
 
 
@@ -54,8 +57,11 @@ def metric_of(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
     """The metric summed over samples: (prediction [..., n, outputs], target [n, ...]) -> [...].
 
     Divided by n it is the accuracy for classes, over all of a sample that has several; for numbers, one minus it is
-    R^2, the squared error in units of the variance of the standardised target's part.
+    R^2, the squared error in units of the variance of the standardised target's part. Of several targets it is the mean
+    over them of the accuracy, or of one minus the squared error in units of the training variance.
     """
+    if heads := problem.heads:
+        return lambda out, y: mean_score(heads, out, y)
     if problem.task == "classification":
         return lambda out, y: (out.argmax(-1) == y).sum(tuple(range(-y.dim(), 0))).double() / y[:1].numel()
     return lambda out, y: ((out - y) ** 2).sum((-2, -1)).double()
@@ -63,7 +69,7 @@ def metric_of(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
 
 def finish_metric(problem: Problem, total: Tensor, target: Tensor) -> Tensor:
     """The metric itself from `metric_of` summed over a whole part with that target."""
-    if problem.task == "classification":
+    if problem.task == "classification" or problem.heads:
         return total / len(target)
     spread = ((target - target.mean(0)) ** 2).sum().double().clamp_min(torch.finfo(torch.float64).tiny)
     return 1 - total / spread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ravine.errors import UserError
-from ravine.problems import table
+from ravine.problems import multitask, table
 from ravine.problems.build import build
 from ravine.problems.dataset import materialise
 from ravine.problems.problem import Problem
@@ -42,7 +42,8 @@ def from_arrays(
     """A problem from inputs and targets: NumPy arrays, tensors, lists or Polars frames.
 
     ``x``: [n, features], or images [n, h, w], [n, c, h, w] or [n, h, w, c]; ``y``: [n] or [n, outputs]; ``y`` may name
-    the target column of a frame. ``test``: an official test part (x, y); one sample of ``every`` others validates.
+    the target column of a frame, or be a dict of several targets by name, each [n]. ``test``: an official test part
+    (x, y); one sample of ``every`` others validates.
     ``rows`` keeps at most so many samples.
 
     >>> problem = from_arrays([[0.0, 1.0], [1.0, 0.0]] * 10, ["off", "on"] * 10)
@@ -54,6 +55,11 @@ def from_arrays(
             x, y, name=name, task=task, loss=loss, model=model, split_seed=split_seed, test=test, rows=rows
         )
     inputs, said = as_inputs(x, f"{name}: x")
+    if isinstance(y, Mapping):
+        multitask.check_alone(name, task, loss, test)
+        named = {str(task): as_array(values, f"{name}: y['{task}']") for task, values in y.items()}
+        clauses = (describe(inputs), *said, *understood)
+        return multitask.from_named(inputs, named, clauses, name=name, model=model, split_seed=split_seed, rows=rows)
     labels = as_array(y, f"{name}: y")
     _check_lengths(name, inputs, labels)
     own = len(inputs)

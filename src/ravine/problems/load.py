@@ -120,6 +120,8 @@ def from_anything(
             raise UserError(
                 f"{data.name} comes with its parts, and folds are drawn from all samples: give (x, y), or a path"
             )
+        if data.heads and loss != "auto":
+            raise UserError(f"{data.name} has several targets, whose losses are their own: leave out loss")
         return replace(data, loss=data.loss if loss == "auto" else loss, model=data.model if model is None else model)
     test: Any = None
     if isinstance(data, tuple | list) and len(data) == 4:

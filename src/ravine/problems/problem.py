@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ravine.augment import Augment, Pool
 from ravine.metrics import Metric
 from ravine.problems.balance import ClassWeights
+from ravine.problems.heads import Head
 from ravine.problems.inputs import Inputs
 from ravine.types import Loss, Task
 
@@ -92,6 +93,7 @@ class Problem:
     augment: Augment | None = None  # how the samples of a training step are changed
     class_weights: ClassWeights | None = None  # how much each class counts in the loss
     metrics: tuple[Metric, ...] = ()  # measured beside the loss and the first metric
+    heads: tuple[Head, ...] = ()  # of a problem with several targets: a column of y and outputs for each
     sampling: str = "shuffled"  # which of them a step sees: see `ravine.problems.sampling`
     understood: tuple[str, ...] = field(default=())  # one clause each: "1,797 images 8x8", "10 classes"
 
@@ -102,7 +104,9 @@ class Problem:
 
     @property
     def outputs(self) -> int:
-        """The width of a model's last layer: one per class, or one per predicted number."""
+        """The width of a model's last layer: one per class, or one per predicted number, of every target."""
+        if self.heads:
+            return self.heads[-1].outputs.stop
         return len(self.classes) if self.task == "classification" else self.train.y.shape[-1]
 
     def augmented(self, ids: Tensor, seed: int, epoch: int) -> Part:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ravine.errors import UserError, unknown
-from ravine.problems import encode
+from ravine.problems import encode, multitask
 from ravine.problems.build import build
 from ravine.problems.problem import Problem
 from ravine.problems.split import Draw, check_rows, split
@@ -42,7 +42,18 @@ def from_frame(
     rows: int | None = None,
     said: tuple[str, ...] = (),
 ) -> Problem:
-    """A problem from a frame and its target: the name of a column, or a series or array of its own."""
+    """A problem from a frame and its target: the name of a column, or a series or array of its own.
+
+    "species,price:0.5" are two targets at once, with their weights in the loss.
+    """
+    if isinstance(target, str):
+        several = multitask.wanted(target, frame.columns)
+        if several is not None:
+            multitask.check_alone(name, task, loss, test)
+            check_finite(name, frame.drop(list(several)))
+            return multitask.from_frame(
+                frame, several, target_values, name=name, model=model, split_seed=split_seed, rows=rows, said=said
+            )
     inputs, goal = _apart(name, frame, target)
     held = 0
     if test is not None:
