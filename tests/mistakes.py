@@ -284,6 +284,22 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "rates in few steps": (None, "lr wine --steps 5", "give 40 or more"),
     "rates of no seed": (None, "lr wine --seeds 0", "give 1 or more"),
     "rates of a batch": (None, "lr wine --batch 4000", "does not fit the"),
+    "log": (None, "race wine --log tensorbord", "did you mean 'tensorboard'"),
+    "log without a file": (recipe('problem = "wine"\n'), "train r.toml --log csv", "name a file"),
+    "log into no folder": (recipe('problem = "wine"\n'), "train r.toml --log jsonl:no/run.jsonl", "no folder no"),
+    "log into another's table": (
+        lambda: (recipe('problem = "wine"\n')(), table(ROWS)()),
+        "train r.toml --log csv:my.csv",
+        "has other columns",
+    ),
+    "profile of a method": (
+        recipe('problem = "wine"\n[rule]\nname = "lbfgs"\n'), "profile r.toml", "lbfgs has none: name a rule"
+    ),
+    "profile into a file": (
+        lambda: (recipe('problem = "wine"\n')(), table(ROWS)()), "profile r.toml --out my.csv/p.html", "not a folder"
+    ),
+    "reproduce nothing": (None, "reproduce run-none", "nothing is kept yet"),
+    "reproduce into a file": (table(ROWS), "reproduce run-none --out my.csv/r.md", "not a folder"),
     "precision": (None, "race wine --precision bfloat", "did you mean 'bfloat16'"),
     "precision of a method": (None, "race wine --rules lbfgs,adam --precision float16", "float16 belongs to rules"),
     "recipe's precision": (recipe('problem = "wine"\nprecision = "half"\n'), "train r.toml", "precision: input"),

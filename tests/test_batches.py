@@ -14,13 +14,19 @@ from torch import nn
 from torch.nn import functional
 
 import ravine
+from ravine.api import start
 from ravine.batches import BatchStudy, Scaled, Size, Speed, batch_study, gradient_noise, knee, scaled_runs, throughput
 from ravine.batches.study import sizes_from, suggested
+from ravine.decisions import Choices
 from ravine.engines.lane import Model
 from ravine.errors import UserError
 from ravine.models import model_factory
+from ravine.racing.spec import RaceSpec
 from ravine.racing.statistics import interval
 from ravine.rules.rule import make
+from ravine.training.train import Training
+
+GROWING = "step:every=6+factor=2"
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +164,40 @@ def test_a_study_that_cannot_be_is_refused_before_anything_runs(changes: dict[st
     merged: dict[str, Any] = {"lr": 0.1, **changes}
     with pytest.raises(UserError, match=words):
         batch_study("wine", **merged)
+
+
+# --- Growth schedules and sizes as contenders ------------------------------------------------------------------------
+
+
+def test_a_batch_that_grows_races_against_sizes_that_stay_and_its_recipe_is_the_run() -> None:
+    over: dict[str, Any] = {"batch": Choices(choices=[8, 16]), "growth": Choices(choices=["none", GROWING])}
+    spec = RaceSpec(
+        problem="wine", model="mlp:8", rules=["momentum"], over=over, budget=8, epochs=18, seeds=2, finalists=1,
+        defaults=False, widen=False, lanes=4,
+    )  # fmt: skip
+    race = start(spec, ravine.load("wine"))
+    for _ in race.run():
+        pass
+    searched = [run for run in race.runs if run.candidate.choices and run.stage == "rung"]  # the first has the defaults
+    assert len({json.dumps([run.candidate.choices["batch"], run.candidate.choices["growth"]]) for run in searched}) == 4
+    grown = next(run for run in searched if run.candidate.choices["growth"])
+    sizes = race.designs.of(grown).clock.sizes
+    first = grown.candidate.choices["batch"]
+    assert sizes[0] == first and sizes[6] == 2 * first and sizes[17] == 4 * first
+    recipe = race.designs.recipe(grown.candidate, grown.seed)
+    assert recipe.schedule["batch"] == {"name": "step", "every": 6.0, "factor": 2.0} and recipe.batch == first
+    alone = Training(recipe, ravine.load("wine"))
+    for point in alone.run():
+        if point.epoch >= grown.curve[-1].epoch:
+            break
+    want = [point.valid_loss for point in alone.state.curve][: len(grown.curve)]
+    assert [point.valid_loss for point in grown.curve] == pytest.approx(want, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("growth", "words"), [("stpe:every=2", "did you mean 'step'"), ("step:every", "every=5"), ("step:evry=2", "every")]
+)
+def test_a_growth_that_is_none_is_one_sentence(growth: str, words: str) -> None:
+    spec = RaceSpec(problem="wine", rules=["sgd"], over={"growth": Choices(choices=[growth])}, epochs=18)
+    with pytest.raises(UserError, match=words):
+        start(spec, ravine.load("wine"))

@@ -55,6 +55,7 @@ def test_every_decision_is_an_edit_that_can_be_read_back() -> None:
     values: dict[str, Any] = {
         "activation": "tanh", "augment": "flip+crop:2", "batch": "32", "init": "he", "loss": "hinge", "model": "mlp:4",
         "norm": "layer", "norm_place": "after", "preprocess": "centre+scale", "sampling": "cyclic",
+        "growth": "step:every=5+factor=2",
     }  # fmt: skip
     shares = ("dropout", "dropconnect", "standard-dropout", "spatial-dropout", "stochastic-depth", "prune")
     plain = Recipe(problem="wine")

@@ -129,6 +129,8 @@ ROWS = {
     "R10": "noise_layers: r10_keep_and_drop_are_two_names_of_one_share "
     "r10_inverted_and_standard_dropout_differ_by_the_share_kept_alone r10_the_mean_of_training_is_the_output_at_test",
     "R11": "lab: an_arm_is_its_recipe_over_the_seeds every_experiment_says_what_it_claims_and_how",
+    "R12": "rows_counts: row_r12_the_best_weights_are_restored_exactly_and_err_less_than_the_last "
+    "row_r12_patience_spends_less_and_keeps_the_same_best",
     "R13": "augment: where_pixels_go labels_survive shear_stretch_and_lens_move_what_lies_off_the_centre; "
     "lab: every_experiment_says_what_it_claims_and_how",
     "R14": "noise_layers: r14_noise_on_the_inputs_of_a_linear_model_is_ridge; augment: noise_is_ridge_regression",
@@ -148,6 +150,13 @@ ROWS = {
     "R24": "rows_learning: r24_the_likelihood_of_a_coin_and_the_theta_that_makes_it_largest "
     "r24_the_mean_loss_is_the_log_likelihood_and_descent_on_it_ends_at_the_maximum "
     "r24_the_chain_rule_of_probability_holds_for_any_order_and_dependent_events",
+    "R26": "rows_counts: row_r26_an_mlp_has_the_sum_of_n_plus_one_times_m "
+    "row_r26_the_net_of_xor_has_nine_parameters_with_one_output_and_learns_it "
+    "row_r26_vgg_has_its_published_count row_r26_resnet_20_and_56_of_cifar_have_their_published_counts "
+    "row_r26_our_resnet_word_is_counted_by_the_same_formula "
+    "row_r26_recurrent_layers_share_their_weights_over_time",
+    "R27": "reproduction: row_r27_a_run_is_reproduced_to_the_bit_and_the_report_says_how "
+    "row_r27_what_differs_is_dated_and_its_cause_is_looked_for",
 }
 DECKS = {  # the rows that are claimed to work
     "O": range(1, 30),
@@ -155,7 +164,7 @@ DECKS = {  # the rows that are claimed to work
     "B": range(1, 8),
     "I": range(1, 9),
     "N": range(1, 12),
-    "R": (*range(5, 12), *range(13, 21), 23, 24),
+    "R": (*range(5, 21), 23, 24, 26, 27),
 }
 
 

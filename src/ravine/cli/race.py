@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ravine.racing.race import Race
     from ravine.racing.spec import RaceSpec
     from ravine.store import Store
+    from ravine.tracking import Log
 
 PLAN, SPACE, FILES = "What to run", "What to search", "Where results go"
 
@@ -139,6 +140,12 @@ def race(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with an interrupted race", rich_help_panel=FILES)
     ] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="of every run: tensorboard[:DIR], mlflow[:URI], csv:FILE or jsonl:FILE", rich_help_panel=FILES
+        ),
+    ] = None,
     keep: Annotated[int, typer.Option(min=1, help="checkpoints to keep, the last so many", rich_help_panel=FILES)] = 2,
     out: Annotated[
         Path, typer.Option(help="folder in which the race's folder is made", rich_help_panel=FILES)
@@ -164,7 +171,7 @@ def race(
         running = _resumed(source, out)
         running.saving.keep = keep
         with Store.open(store) as opened:
-            _run(running, opened, json)
+            _run(running, opened, json, _logs(log, running))
         return
     if source is None:
         raise UserError("what should race? Give a name (ravine race digits), a path, or module:function")
@@ -186,7 +193,7 @@ def race(
     running = _started(spec, out)
     running.saving.keep = keep
     with Store.open(store) as opened:
-        _run(running, opened, json)
+        _run(running, opened, json, _logs(log, running))
 
 
 def _started(spec: RaceSpec, out: Path) -> Race:
@@ -216,17 +223,26 @@ def _resumed(source: str | None, out: Path) -> Race:
     raise UserError(f"{out}: no interrupted race is there to resume")
 
 
-def _run(running: Race, store: Store, json: bool) -> None:
+def _logs(texts: list[str] | None, running: Race) -> Log | None:
+    from ravine.tracking import open_log
+
+    names = [metric.name for metric in running.problem.metrics]
+    return open_log(texts, running.folder or Path(), names) if texts else None
+
+
+def _run(running: Race, store: Store, json: bool, logs: Log | None) -> None:
     """Show the race while it runs, keep it as it goes, and leave the report and the recipe."""
     from ravine import report
     from ravine.cli.kept import each, fail, told
     from ravine.cli.watch import watch
     from ravine.racing.outcome import result_of, winner_recipe
+    from ravine.tracking import logged_race
 
     stage = ""
     with running.saving.claimed():
         try:
-            for moment in told(watch(running, quiet=json), running.saving):
+            shown = watch(running, quiet=json)
+            for moment in told(logged_race(running, shown, logs) if logs else shown, running.saving):
                 if f"{moment.phase}{moment.rung}" != stage and running.runs:
                     stage = f"{moment.phase}{moment.rung}"
                     for trouble in each([lambda: store.save_race(result_of(running))]):

@@ -18,6 +18,7 @@ from ravine.cli.app import app
 
 if TYPE_CHECKING:
     from ravine.recipe import Recipe
+    from ravine.results import Point
     from ravine.store import Store
     from ravine.training.team import Team
     from ravine.training.train import Training
@@ -43,6 +44,10 @@ def train(
     bad_images: Annotated[
         str | None, typer.Option(help="stop at a damaged image or skip it; overrides the recipe", show_default=False)
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="tensorboard[:DIR], mlflow[:URI], csv:FILE or jsonl:FILE; repeatable", show_default=False),
+    ] = None,
     test: Annotated[
         bool, typer.Option("--test", help="look at the test part, with the best weights, at the end")
     ] = False,
@@ -67,6 +72,7 @@ def train(
     """
     from ravine.checkpoints import holds
     from ravine.cli.kept import begun, each, fail
+    from ravine.tracking import logged_training, open_log
     from ravine.training.meeting import is_shared, restarts, team_of
 
     with team_of(parallel) as team, ExitStack() as stack:
@@ -79,11 +85,14 @@ def train(
                 pass
             raise typer.Exit(130 if running.interrupted else int(running.result.status == "diverged"))
         running.saving.keep = keep
-        opened = team.together(lambda: stack.enter_context(begun(running, folder, resume, store)))
+        names = [metric.name for metric in running.problem.metrics]
+        logs, opened = team.together(
+            lambda: (open_log(log or [], folder, names), stack.enter_context(begun(running, folder, resume, store)))
+        )
         for note in notes:
             print(f"Note: {note}", file=sys.stderr)
         begin = time.monotonic()
-        _watch(running, quiet=json)
+        _watch(running, logged_training(running, logs, folder.name) if log else running.run(), quiet=json)
         failed = each(_keep(opened, running, running.recipe, folder, time.monotonic() - begin))
     _show(running, folder, test, json)
     if running.interrupted:
@@ -136,7 +145,7 @@ def _prepared(
     return running, folder, notes
 
 
-def _watch(running: Training, quiet: bool) -> None:
+def _watch(running: Training, points: Iterator[Point], quiet: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -144,7 +153,7 @@ def _watch(running: Training, quiet: bool) -> None:
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        for point in told(running.run(), running.saving):
+        for point in told(points, running.saving):
             if not quiet and point.epoch == int(point.epoch):
                 further = "".join(f", {words}" for words in _metrics(point.metrics))
                 console.print(
@@ -155,7 +164,7 @@ def _watch(running: Training, quiet: bool) -> None:
     words = TextColumn("{task.description}")
     with Progress(BarColumn(), words, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=running.clock.ticks, completed=max(0, running.state.tick))
-        for point in told(running.run(), running.saving):
+        for point in told(points, running.saving):
             further = "".join(f"  {words}" for words in _metrics(point.metrics)[:2])  # a line has room for two
             text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}{further}"
             bar.update(task, completed=running.state.tick, description=text)
@@ -174,6 +183,7 @@ def _keep(
 
     from ravine.files import write_whole
     from ravine.losses import metric_name
+    from ravine.made_with import made_with
     from ravine.problems.preprocess import FILE, packed
     from ravine.store import Training as Kept
     from ravine.training.train import weights_of
@@ -188,6 +198,7 @@ def _keep(
         seconds=seconds,
         recipe=recipe.model_dump(exclude_none=True),
         result=running.result,
+        made_with=made_with(running),
     )
     yield lambda: store.save_run(kept)
     yield lambda: write_whole(folder / "recipe.toml", recipe.toml().encode())

@@ -8,13 +8,14 @@ from typing import Any
 
 from ravine import noise, penalties
 from ravine.decisions.decision import Amount, Decision, Field, Listed, Optional, Smoothing, Whole
+from ravine.decisions.growth import Growth
 from ravine.errors import UserError, unknown
 from ravine.losses.catalogue import CrossEntropy
 from ravine.schedules.schedule import settings
 
 KEYS: Mapping[str, type[Field]] = {
-    "activation": Field, "augment": Listed, "batch": Whole, "init": Optional, "loss": Field, "model": Field,
-    "norm": Field, "norm_place": Field, "preprocess": Listed,
+    "activation": Field, "augment": Listed, "batch": Whole, "growth": Growth, "init": Optional, "loss": Field,
+    "model": Field, "norm": Field, "norm_place": Field, "preprocess": Listed,
     "sampling": Field,
 }  # fmt: skip
 

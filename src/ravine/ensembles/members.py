@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ravine.engines.precision import Precision
 from ravine.errors import UserError, unknown
 from ravine.losses import loss_of
 from ravine.metrics import monitor_of
@@ -68,7 +69,9 @@ class Members:
         recipe = self.recipe
         self.problem = decided(problem, recipe)
         self.loss = loss_of(self.problem)
-        self.model = penalised(model_for(recipe, self.problem), recipe.penalty, self.problem)
+        self.model = penalised(
+            model_for(recipe, self.problem), recipe.penalty, self.problem, Precision(recipe.precision)
+        )
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)

@@ -20,7 +20,7 @@ from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.racing.programs import numbers_of, program_of
 from ravine.racing.space import Space
-from ravine.recipe import Recipe, checked_penalties
+from ravine.recipe import BATCH, Recipe, checked_penalties
 from ravine.rules.interval import Search
 from ravine.solvers.spec import contender_to_spec
 from ravine.training.clock import Clock
@@ -70,9 +70,11 @@ class Designs:
 
     def recipe(self, candidate: Candidate, seed: int | None = None) -> Recipe:
         """The whole recipe of a configuration."""
+        edited = self._edited(candidate.choices)
         schedule = {name: dict(spec) for name, spec in candidate.schedules.items()}
+        schedule |= {BATCH: edited.schedule[BATCH]} if BATCH in edited.schedule else {}
         update: dict[str, Any] = {"rule": contender_to_spec(candidate.rule), "schedule": schedule}
-        return self._edited(candidate.choices).model_copy(update={**update, **({} if seed is None else {"seed": seed})})
+        return edited.model_copy(update={**update, **({} if seed is None else {"seed": seed})})
 
     def of(self, run: Run) -> World:
         """The world of a run."""
@@ -190,7 +192,7 @@ class Designs:
             problem = replace(problem, loss=recipe.loss)
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
-        clock = Clock(len(problem.train), recipe.batch, recipe.epochs)
+        clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth())
         if clock.ticks != self.own.clock.ticks:
             raise UserError(
                 f"batch {recipe.batch} leaves too few steps in an epoch to measure it as often as the others: "

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
-from typing import Any
-
-import torch
-
-from ravine._version import version as own_version
 from ravine.decisions import Pick
 from ravine.losses import metric_name
+from ravine.made_with import data_digest, versions
 from ravine.models import count
 from ravine.racing.race import Race
 from ravine.racing.verdict import verdict
@@ -49,7 +43,7 @@ def result_of(race: Race) -> RaceResult:
         test_loss=race.test[1] if race.test else None,
         winner=_recipe(race, rows[0]).model_dump(exclude_none=True) if rows else None,
         cost=_cost(race),
-        versions=versions(),
+        versions=_made_with(race),
     )
     return result.model_copy(update={"verdict": verdict(result)})
 
@@ -91,12 +85,8 @@ def _cost(race: Race) -> Cost:
     )
 
 
-def versions() -> dict[str, Any]:
-    """What the numbers were made with."""
-    return {
-        "ravine": own_version,
-        "torch": torch.__version__,
-        "numpy": version("numpy"),
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-    }
+def _made_with(race: Race) -> dict[str, str]:
+    """What the numbers were made with; the data are hashed once a race."""
+    if "data" not in race.about:
+        race.about["data"] = data_digest(race.problem)
+    return {**versions(), "data": race.about["data"]}

@@ -13,7 +13,7 @@ from ravine.noise import noise_from_spec
 from ravine.penalties import part_from_spec
 from ravine.penalties.bound import LOSS
 from ravine.racing.spec import RaceSpec
-from ravine.recipe import Recipe
+from ravine.recipe import BATCH, Recipe
 from ravine.training.clock import Clock
 
 NO_PROGRAM = {"rule", "schedule", "seed", "init", "criterion"}  # what lanes of one program may differ in
@@ -29,6 +29,7 @@ def base_recipe(spec: RaceSpec, clock: Clock) -> Recipe:
 def program_of(recipe: Recipe) -> str:
     """What tells the program of a recipe from others: all but the numbers in which lanes may differ."""
     plain = recipe.model_dump(exclude=NO_PROGRAM)
+    plain["growth"] = recipe.schedule.get(BATCH)  # steps of other sizes, at other times
     for spec in plain["penalty"]:
         spec.pop(type(part_from_spec(spec)).amount, None)
     for spec in plain["noise"]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ravine.results import Point, RaceResult, RunResult
 
@@ -27,6 +27,7 @@ class Training(BaseModel):
     seconds: float
     recipe: dict[str, Any]
     result: RunResult
+    made_with: dict[str, str] = Field(default_factory=dict[str, str])  # versions, machine, data, fingerprint
 
 
 class Summary(BaseModel):
