@@ -25,7 +25,7 @@ from ravine.lab.page import drawn, write
 from ravine.problems import load
 from ravine.problems.problem import Part
 from ravine.racing.statistics import interval
-from ravine.recipe import Recipe
+from ravine.recipe import Recipe, load_recipe
 from ravine.training.train import Training
 
 needs_data = pytest.mark.skipif("RAVINE_DATA" not in os.environ, reason="needs Fashion-MNIST: set RAVINE_DATA")
@@ -200,6 +200,24 @@ def test_surplus_is_confidence_less_accuracy() -> None:
             return torch.tensor([[0.0, 20.0]]).expand(len(x), 2)
 
     assert surplus(Sure(), Part(torch.zeros(4, 1), torch.tensor([1, 1, 0, 0]))) == pytest.approx(50, abs=1e-3)
+
+
+@needs_data
+def test_row_r7_the_published_net_has_its_data_its_noise_and_its_recipe() -> None:
+    from ravine.api import prepare
+    from ravine.lab.published import mnist
+
+    recipe = load_recipe(Path(__file__).parents[1] / "docs" / "data" / "lab" / "published.toml")
+    problem = mnist()
+    assert recipe.problem == "ravine.lab.published:mnist" and recipe.rule["with"][0]["name"] == "max-norm"
+    assert [len(part) for part in (problem.train, problem.valid, problem.test)] == [55_000, 5000, 10_000]
+    assert float(problem.train.x.min()) >= 0 and float(problem.train.x.max()) == pytest.approx(1.0, abs=1e-5)
+    assert problem.model is not None
+    made = problem.model()
+    assert sum(p.numel() for p in made.parameters()) == 784 * 898 + 898 + 898 * 1532 + 1532 + 1532 * 10 + 10
+    x = problem.train.x[:4]
+    assert not torch.equal(made(x), made(x)) and torch.equal(made.eval()(x), made(x))
+    assert prepare(problem, wanted=recipe).train.x is problem.train.x  # pixels stay pixels
 
 
 @needs_data

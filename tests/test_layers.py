@@ -19,7 +19,8 @@ LAYERS = (
     "engines", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
     "training", "linting", "made_with", "racing", "tracking", "store", "report", "profiling", "reproduction",
-    "rates", "ensembles", "batches", "prove", "api", "evaluation", "lab", "bench", "cli", "__main__", "", "handbook",
+    "rates", "ensembles", "batches", "prove", "api", "sharing", "evaluation", "lab", "bench", "cli", "__main__", "",
+    "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

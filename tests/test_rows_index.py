@@ -123,7 +123,8 @@ ROWS = {
     # whole runs: ravine lab mnist-dropout, dropout-bands, practical-2, augmentation, label-smoothing, adversarial;
     # what came of them is in docs/lab.md, their parts are tested here
     "R7": "lab: the_net_of_the_six_regularisers_differs_by_dropout_alone_and_shows_rates "
-    "a_late_penalty_does_nothing_before_its_time_and_much_after",
+    "a_late_penalty_does_nothing_before_its_time_and_much_after "
+    "row_r7_the_published_net_has_its_data_its_noise_and_its_recipe",
     "R8": "lab: an_arm_is_its_recipe_over_the_seeds every_experiment_says_what_it_claims_and_how",
     "R9": "penalties: r9_rows_and_whole_parameters_stay_in_their_balls",
     "R10": "noise_layers: r10_keep_and_drop_are_two_names_of_one_share "

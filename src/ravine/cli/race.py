@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from ravine.racing.race import Race
     from ravine.racing.spec import RaceSpec
     from ravine.store import Store
+    from ravine.store.store import Guard
     from ravine.tracking import Log
 
-PLAN, SPACE, FILES = "What to run", "What to search", "Where results go"
+PLAN, SPACE, FILES, MANY = "What to run", "What to search", "Where results go", "Many processes"
 
 
 @app.command()
@@ -147,6 +148,19 @@ def race(
         ),
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="checkpoints to keep, the last so many", rich_help_panel=FILES)] = 2,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="let other processes join, through the store", rich_help_panel=MANY)
+    ] = False,
+    join: Annotated[
+        str | None, typer.Option(help="the name of a shared race to take part in", rich_help_panel=MANY)
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="share it over a Ray cluster: local, auto or an address", rich_help_panel=MANY)
+    ] = None,
+    heartbeat: Annotated[
+        float,
+        typer.Option(min=0.1, help="seconds; a process silent for 1.5 of them is taken for dead", rich_help_panel=MANY),
+    ] = 10.0,
     out: Annotated[
         Path, typer.Option(help="folder in which the race's folder is made", rich_help_panel=FILES)
     ] = Path(),
@@ -164,9 +178,18 @@ def race(
       ravine race digits --over init=he,xavier --over dropout=0..0.6 --over l2=1e-6..1e-2
       ravine race --resume                          the last one in this folder
     """
+    from ravine.cli import shared as sharing
     from ravine.racing.spec import RaceSpec
     from ravine.store import Store
 
+    def each_run(race: Race, store: Store, json: bool, guard: Guard) -> None:
+        _run(race, store, json, _logs(log, race), guard)
+
+    sharing.check(shared, join, ray, source, resume)
+    if join is not None:
+        with Store.open(store) as opened:
+            sharing.join(join, opened, out, json, heartbeat, each_run)
+        return
     if resume:
         running = _resumed(source, out)
         running.saving.keep = keep
@@ -193,7 +216,10 @@ def race(
     running = _started(spec, out)
     running.saving.keep = keep
     with Store.open(store) as opened:
-        _run(running, opened, json, _logs(log, running))
+        if shared or ray is not None:
+            sharing.begin(running, opened, json, heartbeat, ray, each_run)
+        else:
+            _run(running, opened, json, _logs(log, running))
 
 
 def _started(spec: RaceSpec, out: Path) -> Race:
@@ -230,7 +256,7 @@ def _logs(texts: list[str] | None, running: Race) -> Log | None:
     return open_log(texts, running.folder or Path(), names) if texts else None
 
 
-def _run(running: Race, store: Store, json: bool, logs: Log | None) -> None:
+def _run(running: Race, store: Store, json: bool, logs: Log | None, guard: Guard | None = None) -> None:
     """Show the race while it runs, keep it as it goes, and leave the report and the recipe."""
     from ravine import report
     from ravine.cli.kept import each, fail, told
@@ -245,12 +271,12 @@ def _run(running: Race, store: Store, json: bool, logs: Log | None) -> None:
             for moment in told(logged_race(running, shown, logs) if logs else shown, running.saving):
                 if f"{moment.phase}{moment.rung}" != stage and running.runs:
                     stage = f"{moment.phase}{moment.rung}"
-                    for trouble in each([lambda: store.save_race(result_of(running))]):
+                    for trouble in each([lambda: store.save_race(result_of(running), guard)]):
                         print(f"Note: {trouble}; the race goes on", file=sys.stderr)
         except KeyboardInterrupt:  # pressed twice, while a picture was drawn
             running.interrupted = True
         result, recipe, folder = result_of(running), winner_recipe(running), running.folder
-        kept: list[Callable[[], object]] = [lambda: store.save_race(result)]
+        kept: list[Callable[[], object]] = [lambda: store.save_race(result, guard)]
         if recipe is not None and folder is not None:
             kept.append(lambda: report.write(result, folder / "report.html"))
             kept.append(lambda: recipe.save(folder / "winner.toml"))

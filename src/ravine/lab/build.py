@@ -40,11 +40,11 @@ def curves(finding: str, x: str, y: str, lines: Mapping[str, tuple[Sequence[floa
 
 
 def accuracy_curves(finding: str, arms: Sequence[Trained]) -> Chart:
-    """Validation accuracy over epochs."""
+    """Validation accuracy over epochs, from the first measured after a step."""
     lines = {
         arm.name: (
-            [point.epoch for point in arm.runs[0].curve],
-            arm.curve(lambda run: [100 * point.metric for point in run.curve]),
+            [point.epoch for point in arm.runs[0].curve[1:]],
+            arm.curve(lambda run: [100 * point.metric for point in run.curve[1:]]),
         )
         for arm in arms
     }

@@ -95,6 +95,15 @@ class Race:
         """Ask a race that runs to stop at the next point of measurement, as Ctrl-C does."""
         self._request.made = True
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._request.made
+
+    def by(self, track: Track) -> None:
+        """Let runs advance by another track than one of this process's own."""
+        self._track = track
+
     def _phases(self) -> Iterator[Moment]:
         if self.phase == "pilot":
             yield from self._pilot()

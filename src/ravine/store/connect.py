@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from platformdirs import user_data_dir
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
@@ -17,7 +17,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from ravine.errors import UserError
 from ravine.store.tables import metadata
 
+T = TypeVar("T")
 VERSION = 1
+RECONNECT = 30.0  # seconds for which a server that is away is asked again
 MARK = 0x72617669  # "ravi", SQLite's application_id: the file is ours
 ELSEWHERE = "give --store another file"
 SENTENCES = {  # by the start of SQLite's name of the error
@@ -58,7 +60,8 @@ def shown(url: URL) -> str:
     """How a message names the store: the file's path, or the URL without its password."""
     if url.get_backend_name() == "sqlite":
         return url.database or "in memory"
-    return url.render_as_string(hide_password=True)
+    plain = url.set(drivername="postgresql") if url.drivername == "postgresql+psycopg" else url
+    return plain.render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -72,10 +75,33 @@ def in_one_sentence(url: URL, timeout: float) -> Generator[None]:
         for start, sentence in SENTENCES.items():
             if name.startswith(start):
                 raise UserError(f"store {shown(url)}: {sentence.format(timeout=timeout)}") from error
-        if url.get_backend_name() == "postgresql" and type(cause).__name__ == "OperationalError":
+        if url.get_backend_name() == "postgresql" and "OperationalError" in (k.__name__ for k in type(cause).__mro__):
             first = (str(cause).strip().splitlines() or ["no answer"])[0]
             raise UserError(f"store {shown(url)}: the server cannot be reached ({first}); is it running?") from error
         raise
+
+
+def repeated(attempt: Callable[[], T], patience: float = RECONNECT) -> T:
+    """What ``attempt`` gives, made again while the server is away, for so many seconds.
+
+    What is attempted must be a whole transaction that may be repeated: its answer may be lost after it was kept.
+    """
+    limit, pause = time.monotonic() + patience, 0.05
+    while True:
+        try:
+            return attempt()
+        except UserError as error:
+            if not _is_away(error.__cause__) or time.monotonic() > limit:
+                raise
+        time.sleep(pause)
+        pause = min(1.0, 2 * pause)
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether a server's connection is gone, so that nothing is wrong with what was asked."""
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or type(error.orig).__module__.startswith("psycopg")
 
 
 def connect(url: URL, timeout: float) -> Engine:
@@ -182,7 +208,7 @@ def _postgresql(url: URL) -> Engine:
         engine = create_engine(url, pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"store {shown(url)}: the driver {error.name} is not installed; run pip install 'psycopg[binary]'"
+            f"store {shown(url)}: the driver {error.name} is not installed; run pip install 'ravine[postgres]'"
         ) from error
     except SQLAlchemyError as error:
         raise UserError(f"store {shown(url)}: {str(error).splitlines()[0]}") from error

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from ravine.errors import UserError, unknown
 from ravine.results import Point, RaceResult, RunResult
 from ravine.store import export, rows, tables
-from ravine.store.connect import connect, in_one_sentence, parse, shown
+from ravine.store.connect import connect, in_one_sentence, parse, repeated, shown
 from ravine.store.rows import Row, Summary, Training
 
+T = TypeVar("T")
+Guard: TypeAlias = Callable[[Connection], None]
 SUMMARY = [tables.records.c[name] for name in Summary.model_fields]
 
 
@@ -41,7 +42,7 @@ class Store:
         self._engine = connect(self.url, timeout)
         self._writing = self._engine.execution_options(write=True)
         dialect = sqlite if self.url.get_backend_name() == "sqlite" else postgresql
-        self._insert: Any = dialect.insert
+        self.insert: Any = dialect.insert
 
     @classmethod
     def open(cls, url: str | None = None, *, timeout: float = 30.0) -> Self:
@@ -60,13 +61,13 @@ class Store:
     ) -> None:
         self.close()
 
-    def save_race(self, race: RaceResult) -> None:
+    def save_race(self, race: RaceResult, guard: Guard | None = None) -> None:
         """Keep a race, or replace what is kept of it; call it as often as the race has news.
 
         A run of the race replaces its own row and curve. Points that were added for runs which the race does not
-        hold yet stay.
+        hold yet stay. ``guard`` is called within the transaction, which it refuses by raising.
         """
-        self._save(rows.race_row(race), race.runs)
+        self._save(rows.race_row(race), race.runs, guard)
 
     def save_run(self, training: Training) -> None:
         """Keep a single training run with its recipe, or replace it."""
@@ -80,8 +81,7 @@ class Store:
         """
         made = list(rows.point_rows(record, points))
         try:
-            with self._write() as connection:
-                self._put(connection, tables.points, made)
+            self.write(lambda connection: self._put(connection, tables.points, made))
         except IntegrityError:  # the foreign key: no such record
             raise UserError(
                 f"store {shown(self.url)}: no race {record!r} to add points to; save the race first"
@@ -105,10 +105,12 @@ class Store:
 
     def find(self, id: str) -> Summary:
         """What is kept under an id, or under a beginning of it, be it a race or a run."""
-        with self._read() as connection:
+
+        def look(connection: Connection) -> Row:
             full = self._resolve(connection, id, None)
-            row = connection.execute(select(*SUMMARY).where(tables.records.c.id == full)).mappings().one()
-        return Summary.model_validate(dict(row))
+            return dict(connection.execute(select(*SUMMARY).where(tables.records.c.id == full)).mappings().one())
+
+        return Summary.model_validate(self.read(look))
 
     def export(self, id: str, path: str | Path) -> Path:
         """Write the curves of a race or run to .csv or .parquet: a row a point, hyperparameters as columns.
@@ -117,12 +119,15 @@ class Store:
         """
         target = Path(path).expanduser()
         export.check_target(target)
-        with self._read() as connection:
+        hypers: dict[str, Row] = {}
+
+        def look(connection: Connection) -> Any:
             record = self._resolve(connection, id, None)
-            hypers: dict[str, Row] = {}
             for row in connection.execute(select(tables.hypers).where(tables.hypers.c.record == record)):
                 hypers.setdefault(row.run, {})[row.name] = row.value
-            found = connection.execute(_curves(record)).mappings().all()
+            return connection.execute(_curves(record)).mappings().all()
+
+        found = self.read(look)
         names = sorted({name for run in hypers.values() for name in run})
         table = [
             {name: row[name] for name in (*export.TEXTS, *export.WHOLES)}
@@ -133,10 +138,13 @@ class Store:
         export.write(table, names, target)
         return target
 
-    def _save(self, record: Row, runs: list[RunResult]) -> None:
+    def _save(self, record: Row, runs: list[RunResult], guard: Guard | None = None) -> None:
         id = record["id"]
-        curves = ((run.id, point) for run in runs for point in run.curve)
-        with self._write() as connection:
+
+        def change(connection: Connection) -> None:
+            if guard is not None:
+                guard(connection)
+            curves = ((run.id, point) for run in runs for point in run.curve)
             self._put(connection, tables.records, [record])
             self._put(connection, tables.runs, list(rows.run_rows(id, runs)))
             for table in (tables.hypers, tables.points):
@@ -146,24 +154,28 @@ class Store:
             self._put(connection, tables.hypers, list(rows.hyper_rows(id, runs)))
             self._put(connection, tables.points, list(rows.point_rows(id, curves)))
 
+        self.write(change)
+
     def _put(self, connection: Connection, table: Table, made: list[Row]) -> None:
         """Insert rows, replacing those with the same key."""
         if made:
-            insert = self._insert(table)
+            insert = self.insert(table)
             rest = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
             connection.execute(insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=rest), made)
 
     def _list(self, kind: str, limit: int | None) -> list[Summary]:
         newest = (tables.records.c.created.desc(), tables.records.c.id)
         query = select(*SUMMARY).where(tables.records.c.kind == kind).order_by(*newest).limit(limit)
-        with self._read() as connection:
-            return [Summary.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+        found = self.read(lambda connection: connection.execute(query).mappings().all())
+        return [Summary.model_validate(dict(row)) for row in found]
 
     def _document(self, kind: Literal["race", "run"], id: str) -> Any:
-        with self._read() as connection:
+        def look(connection: Connection) -> str:
             full = self._resolve(connection, id, kind)
             found = connection.execute(select(tables.records.c.document).where(tables.records.c.id == full))
-            return json.loads(found.scalar_one())
+            return found.scalar_one()
+
+        return json.loads(self.read(look))
 
     def _resolve(self, connection: Connection, id: str, kind: Literal["race", "run"] | None) -> str:
         """The full id of a record from its beginning."""
@@ -183,15 +195,17 @@ class Store:
             raise UserError(f"unknown {word} {id!r}: the store {shown(self.url)} holds none yet")
         raise unknown(word, id, get_close_matches(id, every, n=1, cutoff=0.5) or every[:5])
 
-    @contextmanager
-    def _write(self) -> Generator[Connection]:
-        with in_one_sentence(self.url, self.timeout), self._writing.begin() as connection:
-            yield connection
+    def write(self, change: Callable[[Connection], T]) -> T:
+        """One transaction that changes something, repeated while a server is away: it must be one that may be."""
+        return repeated(lambda: self._once(self._writing, change))
 
-    @contextmanager
-    def _read(self) -> Generator[Connection]:
-        with in_one_sentence(self.url, self.timeout), self._engine.begin() as connection:
-            yield connection
+    def read(self, look: Callable[[Connection], T]) -> T:
+        """One transaction that only looks."""
+        return repeated(lambda: self._once(self._engine, look))
+
+    def _once(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        with in_one_sentence(self.url, self.timeout), engine.begin() as connection:
+            return work(connection)
 
 
 def _curves(record: str) -> Any:

@@ -28,10 +28,15 @@ def due(saved: float, saving: float) -> bool:
 
 def save(into: Checkpoints | Path, facts: Mapping[str, Any], runs: Sequence[Run], score: float | None = None) -> int:
     """Write the state of all runs as one checkpoint and return its number."""
-    tensors: dict[str, Tensor] = {}
-    rows = [_run_row(i, run, tensors) for i, run in enumerate(runs)]
+    rows, tensors = rows_of(runs)
     kept = into if isinstance(into, Checkpoints) else Checkpoints(into)
     return kept.save({**facts, "runs": rows}, tensors, score)
+
+
+def rows_of(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """The runs as plain values, and the tensors that belong to them by name; `runs_of` makes runs of both."""
+    tensors: dict[str, Tensor] = {}
+    return [_run_row(i, run, tensors) for i, run in enumerate(runs)], tensors
 
 
 def load(folder: Path) -> tuple[dict[str, Any], list[Run]]:

@@ -1,0 +1,214 @@
+"""The store on a real PostgreSQL server: contention, connections that are killed, a server that restarts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from ravine.errors import UserError
+from ravine.results import Point
+from ravine.store import Store
+from ravine.store.leases import Leases, Stale
+from tests.test_store_faults import a_race
+
+pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+NOBODY = 65534  # initdb refuses to run as root
+pytestmark = pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server is installed (Debian: postgresql)")
+
+
+class Server:
+    """A server of one's own in a folder, on a socket there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.bin = folder, BINARIES[-1].parent
+        folder.mkdir()
+        self.user = NOBODY if os.getuid() == 0 else None
+        if self.user is not None:
+            os.chown(folder, NOBODY, NOBODY)
+        self.run("initdb", "-D", str(folder / "data"), "-U", "ravine", "-A", "trust", "-N")
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://ravine@/postgres?host={self.folder}"
+
+    def run(self, name: str, *arguments: str) -> None:
+        command = [str(self.bin / name), *arguments]
+        subprocess.run(command, user=self.user, group=self.user, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        own = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
+        self.run("pg_ctl", "-D", str(self.folder / "data"), "-o", own, "-l", str(self.folder / "log"), "-w", "start")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture(scope="module")
+def server() -> Generator[Server]:
+    folder = Path("/tmp") / f"ravine-pg-{os.getpid()}"  # a socket's path is short
+    made = Server(folder)
+    try:
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    name = f"d{time.monotonic_ns()}"
+    engine = create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.url.replace("/postgres?", f"/{name}?")
+
+
+def kill_others(url: str) -> int:
+    """End every other connection to the database, whatever it is doing."""
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    query = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with engine.connect() as connection:
+        killed = connection.execute(text(query)).scalar_one()
+    engine.dispose()
+    return int(killed)
+
+
+def points(count: int, runs: int = 4) -> list[tuple[str, Point]]:
+    return [(f"c{i % runs}", Point(epoch=i, train_loss=1.0, valid_loss=2.0, metric=0.5)) for i in range(count)]
+
+
+def stored(url: str, table: str = "points") -> int:
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        found = connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
+    engine.dispose()
+    return int(found)
+
+
+def test_every_operation_gives_back_what_was_kept(url: str, tmp_path: Path) -> None:
+    with Store(url) as store:
+        store.save_race(a_race())
+        store.save_race(a_race(verdict="new"))
+        store.add_points("race-digits-7f3a", points(5))
+        assert [line.verdict for line in store.races()] == ["new"] and store.runs() == []
+        assert store.race("race-d") == a_race(verdict="new") and store.find("race").kind == "race"
+        assert len(store.export("race", tmp_path / "c.csv").read_text().splitlines()) == 1 + 2 + 5
+        with pytest.raises(UserError, match="no race 'none' to add points to"):
+            store.add_points("none", points(1))
+        with pytest.raises(UserError, match="unknown race 'rase'"):
+            store.race("rase")
+    with Store(url) as again:
+        assert again.race("race") == a_race(verdict="new")
+
+
+def test_four_that_make_the_store_at_once_and_write_lose_nothing(url: str) -> None:
+    def writer(me: int) -> None:
+        with Store(url) as store:
+            store.save_race(a_race(f"race-{me}"))
+            for i in range(10):
+                store.add_points(f"race-{me}", points(4 * i))
+                store.save_race(a_race(f"race-{me}", verdict=str(i)))
+                store.save_race(a_race("race-common", verdict=str(me)))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(writer, range(4)))
+    with Store(url) as store:
+        assert {line.verdict for line in store.races() if line.id != "race-common"} == {"9"}
+    assert stored(url) == 4 * (36 + 2) + 2
+
+
+def test_a_connection_killed_in_a_transaction_keeps_each_row_once(url: str) -> None:
+    with Store(url) as store:
+        store.save_race(a_race())
+        attempts: list[int] = []
+
+        def change(connection: object) -> None:
+            attempts.append(1)
+            store._put(connection, *rows_of(points(50)))  # pyright: ignore[reportPrivateUsage, reportArgumentType]
+            if len(attempts) == 1:
+                assert kill_others(url) == 1  # this one, its rows written and not yet kept
+
+        store.write(change)
+        assert len(attempts) == 2 and stored(url) == 50 + 2
+
+
+def rows_of(made: list[tuple[str, Point]]) -> tuple[object, object]:
+    from ravine.store import rows, tables
+
+    return tables.points, list(rows.point_rows("race-digits-7f3a", made))
+
+
+def test_kills_while_it_writes_lose_and_double_nothing(url: str) -> None:
+    done = threading.Event()
+    killed: list[int] = []
+
+    def killer() -> None:
+        while not done.wait(0.03):
+            killed.append(kill_others(url))
+
+    with Store(url) as store:
+        store.save_race(a_race())
+        leases = Leases(store)
+        thread = threading.Thread(target=killer)
+        thread.start()
+        try:
+            for i in range(60):
+                store.add_points("race-digits-7f3a", [(f"c{i}", Point(epoch=1, train_loss=1, valid_loss=1, metric=1))])
+                leases.publish("race", {f"{i:02}": b""})
+        finally:
+            done.set()
+            thread.join()
+        assert sum(killed) > 0
+        assert stored(url) == 60 + 2 and stored(url, "work") == 60
+
+
+def test_a_server_that_restarts_is_found_again(server: Server, url: str) -> None:
+    with Store(url) as store:
+        leases = Leases(store, 600.0)
+        store.save_race(a_race())
+        leases.publish("race", {"a": b"0"})
+        taken = leases.take("race", "one")
+        assert taken is not None
+        server.stop()
+        with pytest.raises(UserError, match=r"store postgresql://ravine.*: the server cannot be reached"):
+            Store(url)
+        back = threading.Timer(1.0, server.start)
+        back.start()
+        store.save_race(a_race(verdict="after"))  # or a sentence, after 30 s
+        back.join()
+        leases.finish(taken[0], b"done")
+        assert store.race("race").verdict == "after" and stored(url) == 2 and leases.states("race") == {"a": "done"}
+
+
+def test_leases_are_fenced_there_too(url: str) -> None:
+    with Store(url) as store, Store(url) as other:
+        leases, others = Leases(store, 0.2), Leases(other, 0.2)
+        leases.publish("race", {"a": b"0"})
+        first = leases.take("race", "one")
+        assert first is not None and others.take("race", "two") is None
+        while (second := others.take("race", "two")) is None:
+            time.sleep(0.05)
+        refused: list[Callable[[], None]] = [
+            lambda: leases.finish(first[0], b"x"),
+            lambda: store.save_race(a_race(), leases.guard(first[0])),
+        ]
+        for write in refused:
+            with pytest.raises(Stale):
+                write()
+        others.finish(second[0], b"1")
+        assert store.races() == [] and leases.content("race", "a") == b"1"
