@@ -240,6 +240,58 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
         "train r.toml",
         "no parameter is named 7.weight",
     ),
+    "recipe's smoothing of numbers": (
+        recipe('problem = "diabetes"\nloss = {name = "cross_entropy", label_smoothing = 0.1}\n'),
+        "train r.toml",
+        "does not fit diabetes",
+    ),
+    "recipe's smoothing twice": (
+        recipe('problem = "wine"\nloss = {name = "cross_entropy", label_smoothing = 0.1, smoothing_to_others = 0.1}\n'),
+        "train r.toml",
+        "two conventions of one thing",
+    ),
+    "recipe's groups": (
+        recipe('problem = "wine"\nmodel = "mlp:10"\nnorm = "group:3"\n'),
+        "train r.toml",
+        "10 channels do not fall into 3 equal groups",
+    ),
+    "recipe's norm of nothing": (
+        recipe('problem = "wine"\n[[penalty]]\nname = "max-norm"\nmax_norm = 0\n'),
+        "train r.toml",
+        "max_norm must be positive",
+    ),
+    "recipe's dropout": (
+        recipe('problem = "wine"\n[[noise]]\nname = "dropout"\ndrop = 1.0\n'),
+        "train r.toml",
+        "drop must lie in (0, 1)",
+    ),
+    "recipe's augmentation": (
+        recipe('problem = "wine"\n[[augment]]\nname = "flip"\n'),
+        "train r.toml",
+        "flip",
+    ),
+    "recipe's place of noise": (
+        recipe('problem = "wine"\n[[noise]]\nname = "dropout"\ndrop = 0.5\non = "encoder.*"\n'),
+        "train r.toml",
+        "no module is named encoder.*",
+    ),
+    "recipe's late pruning": (
+        recipe('problem = "wine"\nepochs = 5\n[[penalty]]\nname = "prune"\nstart = 5.0\n'),
+        "train r.toml",
+        "it would do nothing",
+    ),
+    "recipe's criterion": (
+        recipe('problem = "wine"\nloss = "hinge"\ncriterion = "hinge"\n'),
+        "train r.toml",
+        "is the loss itself",
+    ),
+    "recipe to explain": (None, "recipe explain r.toml", "no such file"),
+    "recipe to explain whole": (
+        recipe('problem = "wine"\nepoch = 3\n'),
+        "recipe explain r.toml",
+        "did you mean 'epochs'",
+    ),
+    "recipes to compare": (recipe('problem = "wine"\n'), "recipe diff r.toml s.toml", "s.toml: no such file"),
     "recipe's loss": (
         recipe('problem = "diabetes"\nloss = {name = "mse", label_smoothing = 0.1}\n'),
         "train r.toml",

@@ -18,9 +18,10 @@ LAYERS = (
     "problems.inputs", "problems.heads", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
-    "training", "linting", "made_with", "racing", "tracking", "store", "report", "profiling", "reproduction",
-    "rates", "ensembles", "batches", "prove", "api", "sharing", "evaluation", "lab", "bench", "cli", "__main__", "",
-    "handbook",
+    "training", "linting", "explain",
+    "made_with", "racing", "tracking", "store", "report", "profiling", "reproduction",
+    "rates", "ensembles", "batches", "prove", "api", "evaluation", "sharing", "lab", "bench", "cli",
+    "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

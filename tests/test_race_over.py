@@ -136,6 +136,8 @@ def test_the_winner_takes_its_decisions_home(race: Race, tmp_path: Path) -> None
     assert again.result.valid_loss == pytest.approx(row.valid_loss.values[0], rel=2e-5)
     x = again.problem.valid.x
     torch.testing.assert_close(out.winner.models[0](x), again.module(x), rtol=1e-3, atol=1e-4)
+    made = out.result.importance
+    assert made is not None and {"lr", "rule", *OVER} <= {one.decision for one in made.shares}
     assert set(out.result.decisions) == set(OVER) and out.result.decisions["dropout"].base == 0
 
 

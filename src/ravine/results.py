@@ -96,6 +96,34 @@ class Cost(_Value):
     plan_timings: dict[str, float]  # seconds a lane-step that the pilot measured for each way
 
 
+class Share(_Value):
+    """How much of the differences between configurations a decision made by itself, with its 95 % interval."""
+
+    decision: str
+    share: float  # of the variance; below 0 where a shuffled copy would have done as much
+    low: float
+    high: float
+
+
+class Isolated(_Value):
+    """How configurations stood at one value of a decision, all others averaged out."""
+
+    place: float  # in [0, 1]: among the values of a number, or the middle of a word's cell
+    value: Any = None  # None where it has another meaning from rule to rule
+    mean: float  # share of the other configurations that were beaten
+    low: float
+    high: float
+
+
+class Importance(_Value):
+    """Which decisions of a race mattered, by the ranks after the first rung."""
+
+    epochs: float  # of the first rung
+    configurations: int
+    shares: list[Share]  # the largest first
+    isolated: dict[str, list[Isolated]]
+
+
 class RaceResult(_Value):
     """A whole race, ready to be kept and drawn."""
 
@@ -122,5 +150,6 @@ class RaceResult(_Value):
     test: Interval | None = None  # the winner's metric on the test part, looked at once; one value a seed
     test_loss: Interval | None = None
     winner: dict[str, Any] | None = None  # the recipe
+    importance: Importance | None = None  # where decisions were searched, and configurations are enough
     cost: Cost
     versions: dict[str, str] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from ravine.cli import (
     profile,
     prove,
     race,
+    recipe,
     reproduce,
     rules,
     runs,
@@ -29,5 +30,5 @@ app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.cal
 
 __all__ = [
     "app", "batch", "bench", "data", "ensemble", "evaluate", "lab", "lint", "lr", "main", "parts", "profile", "prove",
-    "race", "reproduce", "rules", "runs", "train",
+    "race", "recipe", "reproduce", "rules", "runs", "train",
 ]  # fmt: skip

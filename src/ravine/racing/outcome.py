@@ -6,6 +6,7 @@ from ravine.decisions import Pick
 from ravine.losses import metric_name
 from ravine.made_with import data_digest, versions
 from ravine.models import count
+from ravine.racing.importance import importance
 from ravine.racing.race import Race
 from ravine.racing.verdict import verdict
 from ravine.recipe import Recipe
@@ -45,7 +46,9 @@ def result_of(race: Race) -> RaceResult:
         cost=_cost(race),
         versions=_made_with(race),
     )
-    return result.model_copy(update={"verdict": verdict(result)})
+    over = race.spec.over and (finished or race.interrupted)  # where nothing was asked for, a race takes no longer
+    found = importance(result) if over else None
+    return result.model_copy(update={"verdict": verdict(result), "importance": found})
 
 
 def winner_recipe(race: Race) -> Recipe | None:

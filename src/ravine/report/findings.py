@@ -15,6 +15,7 @@ from ravine.reading import (
     repeats,
     start_loss,
 )
+from ravine.report.choices import chosen
 from ravine.report.numbers import plain, rate, spread, times
 from ravine.results import RaceResult, RunResult, Standing
 
@@ -138,5 +139,6 @@ def paid(result: RaceResult) -> str:
 def tried(run: RunResult) -> str:
     """One configuration in words: its number, hyperparameters, schedule and what became of it."""
     values = ", ".join(f"{name} {rate(value)}" for name, value in run.hypers.items())
+    values += f", {chosen(run.choices)}" if run.choices else ""
     end = run.reason or f"{run.status} at epoch {run.curve[-1].epoch:.3g}" if run.curve else run.status
     return f"{run.id} · {run.rule} · {values} · {run.schedule} · loss {plain(run.valid_loss)} · {end}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ravine import reading
 from ravine.files import write_whole
-from ravine.report import equation, figures, findings, numbers, rows, svg
+from ravine.report import equation, figures, findings, mattered, numbers, rows, svg
 from ravine.results import RaceResult
 
 HERE = Path(__file__).parent
@@ -65,9 +65,13 @@ def _contents(result: RaceResult) -> dict[str, Any]:
         "say": {
             name: getattr(findings, name)(result)
             for name in ("learning_rates", "curves", "failures", "differences", "paid")
-        },
+        }
+        | {"mattered": mattered.finding(result)},
         "rates": {rule: figure_data(figure) for rule, figure in rates.items()},
+        "mattered": mattered.mattered(result),
+        "alone": {name: figure_data(made) for name, made in mattered.alone_figures(result).items()},
         "figures": {
+            "mattered": figure_data(mattered.shares_figure(result.importance) if result.importance else None),
             "curves": figure_data(figures.curve_figure(result)),
             "failures": figure_data(figures.failure_figure(result)),
             "differences": figure_data(figures.difference_figure(result)),

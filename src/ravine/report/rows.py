@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ravine.reading import finalists, one_run
+from ravine.report.choices import chosen
 from ravine.report.numbers import change, percent, rate, spread, times
 from ravine.results import Interval, RaceResult, Standing
 
@@ -41,7 +42,7 @@ def row(result: RaceResult, standing: Standing) -> Row:
     return Row(
         standing,
         rate=rate(standing.hypers.get("lr")),
-        others=", ".join(others),
+        others=", ".join([*others, *([chosen(standing.choices)] if standing.choices else [])]),
         loss=spread(loss.mean, loss.low, loss.high),
         metric=metric(result, standing.metric),
         default=spread(default.mean, default.low, default.high) if default else "",

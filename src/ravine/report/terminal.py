@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ravine.reading import contenders
+from ravine.report.choices import chosen
 from ravine.report.findings import failures
+from ravine.report.mattered import mattered
 from ravine.report.numbers import count, duration, times
 from ravine.report.rows import Row, metric, rows, setup
 from ravine.results import RaceResult
@@ -46,6 +48,13 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
         parts.append(Text("Interrupted: this is what was known by then.", style="yellow"))
     if result.ranking:
         parts.append(_ranking(result, width))
+    if result.ranking and result.ranking[0].choices:
+        parts.append(Text(f"First: {result.ranking[0].rule} with {chosen(result.ranking[0].choices)}"))
+    if words := mattered(result):
+        assert result.importance is not None
+        parts.append(
+            Text.assemble((f"What mattered to the rank after {result.importance.epochs:.3g} epochs: ", "bold"), words)
+        )
     parts.append(Text(f"{failures(result)} (see the map in the report)" if contenders(result) else "Nothing ran."))
     parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
     parts.append(Text.assemble(("Verdict: ", "bold"), (result.verdict, "bold green" if result.ranking else "")))
