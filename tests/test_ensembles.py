@@ -19,6 +19,7 @@ from ravine.checkpoints import holds
 from ravine.ensembles import KINDS, Members, correlation, factor, load, save, study
 from ravine.ensembles.measure import combined, errors
 from ravine.errors import UserError
+from ravine.lab.experiments.averaging import Averaging
 from ravine.problems.sampling import resample, visits
 from ravine.recipe import Recipe
 from ravine.training.train import Training
@@ -186,3 +187,11 @@ def test_it_shows_itself_in_a_terminal_as_json_and_as_a_page(tmp_path: Path) -> 
     assert [level["size"] for level in facts["levels"]] == [1, 2, 3] and facts["verdict"] == found.verdict
     page = found.report(tmp_path / "e.html").read_text()
     assert found.verdict in html.unescape(page) and "data-gain" in page and "https:" not in page.split("<script>")[0]
+
+
+def test_the_lab_puts_the_formula_to_the_test_over_repetitions() -> None:
+    found = Averaging().run("quick", 3)
+    assert [row.name for row in found.rows] == ["seeds alone", "bootstrap samples"] and len(found.checks) == 4
+    off = [check for check in found.checks if "formula" in check.says]
+    assert len(off) == 2 and all(check.answer == "yes" for check in off)
+    assert all(0.5 < cell.mean < 1.0 for row in found.rows for name, cell in row.cells.items() if name == "rho")

@@ -15,6 +15,7 @@ from ravine.batches import gradient_noise, scaled_runs
 from ravine.engines.lane import Model
 from ravine.engines.lanes import Lanes
 from ravine.errors import UserError
+from ravine.lab.experiments.minima import ends
 from ravine.losses import loss_of
 from ravine.models import model_factory
 from ravine.problems import Problem
@@ -23,7 +24,6 @@ from ravine.rules.rule import make
 from ravine.solvers.spectrum import sharpness, width
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
-from ravine.training.loop import evaluate
 
 
 def digits(word: str, seed: int = 0) -> tuple[nn.Module, Tensor, Tensor]:
@@ -88,26 +88,10 @@ def test_b02_the_curves_overlay_to_512_and_break_at_the_noise_scale() -> None:
 @pytest.mark.slow
 def test_b03_small_batches_end_where_the_loss_is_flatter() -> None:
     """Digits, one hidden layer, SGD 0.1: where the training loss first is 0.05, batch 16 against 512, five seeds."""
-    problem = ravine.load("digits")
-    found = {batch: _ends(problem, batch) for batch in (16, 512)}
-    sharp, wide = ({batch: np.array([end[what] for end in ends]) for batch, ends in found.items()} for what in (0, 1))
-    assert (sharp[16] < sharp[512]).all(), sharp  # the largest eigenvalue, seed by seed: about 2.9 against 3.7
-    assert (wide[16] > wide[512]).all(), wide  # the filter-normalised width: about 0.40 against 0.38
-
-
-def _ends(problem: Problem, batch: int) -> list[tuple[float, float]]:
-    """Sharpness and width of each of five seeds, where the loss on the training part first is 0.05."""
-    loss, model = loss_of(problem), Model(model_factory("mlp:32", problem.shape, problem.outputs))
-    lanes = Lanes(model, loss, [model.lane(make("sgd", {"lr": 0.1}), {}, seed) for seed in range(5)])
-    feed, ends = Feed(problem, Clock(len(problem.train), batch, 10**5)), {}
-    for step in range(4000):
-        lanes.step(*feed.at(lanes.seeds, step), 0.0)
-        if step % 20 == 19 and len(ends) < 5:
-            now = evaluate(lanes.predict, 5, loss, problem, problem.train)[0].tolist()
-            ends |= {i: lanes.snapshot(i) for i, value in enumerate(now) if value <= 0.05 and i not in ends}
-    x, y = problem.train.x, problem.train.y
-    modules = [model.load(ends[seed]).eval() for seed in range(5)]
-    return [(sharpness(module, loss, x, y, steps=30), width(module, loss, x, y)) for module in modules]
+    small, large = (ends(ravine.load("digits"), batch, range(5), 0.05) for batch in (16, 512))
+    for one, other in zip(small, large, strict=True):
+        assert one.sharp < other.sharp  # the largest eigenvalue: about 2.9 against 3.7
+        assert one.wide > other.wide  # the filter-normalised width: about 0.40 against 0.38
 
 
 # --- B4: copies teach nothing ----------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ class Broken:
 
 def test_a_log_that_fails_is_one_warning_and_harms_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     broken = Broken()
-    running = trained(Log([broken], every=0.0))
+    running = trained(Log([broken], every=-1.0))
     assert broken.calls == 3
     assert capsys.readouterr().err.splitlines() == [
         "Warning: the broken log failed and is closed, the run goes on: OSError: no space left on device"

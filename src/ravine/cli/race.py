@@ -193,8 +193,9 @@ def race(
     if resume:
         running = _resumed(source, out)
         running.saving.keep = keep
+        logs = _logs(log, running)  # what is wrong with them is found before anything is written
         with Store.open(store) as opened:
-            _run(running, opened, json, _logs(log, running))
+            _run(running, opened, json, logs)
         return
     if source is None:
         raise UserError("what should race? Give a name (ravine race digits), a path, or module:function")
@@ -215,11 +216,12 @@ def race(
     )  # fmt: skip
     running = _started(spec, out)
     running.saving.keep = keep
+    logs = _logs(log, running)  # what is wrong with them is found before anything is written
     with Store.open(store) as opened:
         if shared or ray is not None:
             sharing.begin(running, opened, json, heartbeat, ray, each_run)
         else:
-            _run(running, opened, json, _logs(log, running))
+            _run(running, opened, json, logs)
 
 
 def _started(spec: RaceSpec, out: Path) -> Race:

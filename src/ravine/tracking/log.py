@@ -60,13 +60,14 @@ def numbers(point: Point, rate: float | None = None) -> dict[str, float]:
 class Log:
     """Several logs as one. One that raises is closed with a warning, and the run goes on; ``seconds`` counts its cost.
 
-    Points wait until ``every`` seconds have passed, so that a log costs little beside many short epochs.
+    Points wait until ``every`` seconds have passed, and a hundred times what handing the last ones over took, so that
+    a log costs little beside many short epochs.
     """
 
     def __init__(self, loggers: Sequence[Logger], every: float = 1.0) -> None:
         self._loggers, self._every = list(loggers), every
         self._waiting: dict[str, list[tuple[int, Mapping[str, float]]]] = {}
-        self._flushed = time.monotonic()
+        self._flushed, self._taken = time.monotonic(), 0.0
         self.seconds = 0.0
 
     def begin(self, about: About) -> None:
@@ -76,15 +77,17 @@ class Log:
     def point(self, run: str, step: int, given: Mapping[str, float]) -> None:
         """One new point of a run's curve."""
         self._waiting.setdefault(run, []).append((step, given))
-        if time.monotonic() - self._flushed > self._every:
+        if time.monotonic() - self._flushed >= max(self._every, 100 * self._taken):
             self.flush()
 
     def flush(self) -> None:
         """Hand over what waits."""
         waiting, self._waiting = self._waiting, {}
+        begin = time.monotonic()
         for run, points in waiting.items():
             self._all(lambda logger, run=run, points=points: logger.points(run, points))
         self._flushed = time.monotonic()
+        self._taken = self._flushed - begin
 
     def end(self, run: str, status: str) -> None:
         """A run ended."""

@@ -25,10 +25,11 @@ class MLflow:
         os.environ.setdefault("DO_NOT_TRACK", "true")
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        from mlflow.entities import Metric  # raises ImportError where mlflow is missing
+        from mlflow.entities import Metric, Param  # raises ImportError where mlflow is missing
         from mlflow.tracking import MlflowClient
 
         self._metric: Any = Metric
+        self._param: Any = Param
         self._client: Any = MlflowClient(tracking_uri=address)
         self._runs: dict[str, str] = {}
 
@@ -49,8 +50,8 @@ class MLflow:
             tags["ravine.recipe"] = about.recipe[:TAG]
         made = self._client.create_run(experiment, run_name=full, tags=tags)
         self._runs[about.run] = made.info.run_id
-        for key, value in about.hypers.items():
-            self._client.log_param(made.info.run_id, key, value)
+        params = [self._param(key, str(value)) for key, value in about.hypers.items()]
+        self._client.log_batch(made.info.run_id, params=params)
 
     def points(self, run: str, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """All numbers in as few calls as may be."""

@@ -91,7 +91,7 @@ class Adversarial(Experiment):
         )
         columns = {f"{name} (%)": {f"{size:g}": v for size, v in of.items()} for name, of in found.items()}
         lines = {name: (list(of), [interval(v) for v in of.values()]) for name, of in found.items()}
-        title = finding("Accuracy falls with the sign of the gradient, hardly by chance", made)
+        title = finding("Accuracy when every pixel is moved", made)
         return Verdict(
             name=self.name, title=self.title, claim=self.claim, seeds=seeds, checks=made,
             measured=f"mlp:256,256 on {sizes(problem)}; {epochs} epochs of minibatches of 64, Adam at 0.001, cosine.",

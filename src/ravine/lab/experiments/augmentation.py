@@ -58,7 +58,7 @@ class Augmentation(Experiment):
             rows=table({"training accuracy (%)": seen, "test accuracy (%)": unseen}),
             charts=[
                 dots(finding("Training and test accuracy", found), "accuracy (%)", {"training": seen, "test": unseen}),
-                accuracy_curves("Augmented runs gain longer: accuracy over epochs", list(runs.values())),
+                accuracy_curves("Accuracy over epochs, with and without augmentation", list(runs.values())),
             ],
         )  # fmt: skip
 

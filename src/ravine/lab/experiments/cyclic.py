@@ -73,7 +73,7 @@ class Cyclic(Experiment):
             rows=table({"test accuracy (%)": accuracy, "training loss": fit}),
             charts=[
                 dots(finding("Test accuracy by schedule", found), "test accuracy (%)", {"test": accuracy}),
-                accuracy_curves("A cycle's foot is where it is best: accuracy over epochs", list(runs.values())),
+                accuracy_curves("Accuracy over epochs, by schedule", list(runs.values())),
             ],
             notes=[f"The best constant rate on validation data: {constant.removeprefix('constant ')}."],
         )  # fmt: skip
