@@ -377,5 +377,7 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "empty store": (None, "show race-digits-7f3a", "nothing is kept yet"),
     "report of nothing": (None, "report race-digits-7f3a", "nothing is kept yet"),
     "export to no table": (store("version"), "export a b.xlsx --store s.db", "newer ravine"),
+    "predict without a model": (table(ROWS), "predict none my.csv", "no saved model is there"),
+    "predict into nothing": (table(ROWS), "predict none my.csv --out p.xlsx", "ends in .csv or .parquet"),
     "proof of no steps": (None, "prove --steps 0", "greater than or equal to 1"),
 }

@@ -21,7 +21,7 @@ from tests.commands import options
 from tests.test_toy_rule import TOY
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = ("index", "start", "race", "optimizers", "solvers")
+WRITTEN = ("index", "start", "race", "optimizers", "solvers", "estimators")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FAMILIES = {kind.family for kind in catalogue().values()}
 

@@ -59,8 +59,8 @@ def test_every_rule_and_every_decision_can_be_told() -> None:
         if rule.contender:
             assert name in lines(Recipe(problem="wine", rule={"name": name}))["rule"].text
     words: dict[str, Any] = {
-        "activation": "tanh", "augment": "flip", "batch": 32, "init": "he", "loss": "hinge", "model": "mlp:4",
-        "norm": "layer", "norm_place": "after", "preprocess": "centre", "sampling": "cyclic",
+        "activation": "tanh", "augment": "flip", "batch": 32, "growth": "step", "init": "he", "loss": "hinge",
+        "model": "mlp:4", "norm": "layer", "norm_place": "after", "preprocess": "centre", "sampling": "cyclic",
     }  # fmt: skip
     plain = Recipe(problem="wine")
     for name in names():

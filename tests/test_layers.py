@@ -12,6 +12,7 @@ import ravine
 
 ROOT = Path(ravine.__file__).parent
 LAYERS = (
+    "problems.encode",
     "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces",
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.blame", "code", "metrics",
@@ -20,6 +21,7 @@ LAYERS = (
     "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
     "training", "linting", "explain",
     "made_with", "racing", "tracking", "store", "report", "profiling", "reproduction",
+    "estimators",
     "rates", "ensembles", "batches", "prove", "api", "evaluation", "sharing", "lab", "bench", "cli",
     "__main__", "", "handbook",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -18,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ravine.checkpoints import keep
 from ravine.errors import UserError
 from ravine.problems import load
 from ravine.problems.problem import Problem
@@ -210,6 +212,33 @@ def test_what_belongs_to_another_run_is_refused(tmp_path: Path) -> None:
         Training(other, load("wine")).restore(tmp_path)
     with pytest.raises(UserError, match="no checkpoint is there"):
         Training(RECIPE, load("wine")).restore(tmp_path / "nowhere")
+
+
+def test_a_second_start_in_a_folder_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"epochs": 1})
+    first = Training(recipe, load("wine"), tmp_path).run()
+    next(first)
+    with pytest.raises(UserError, match=rf"process {os.getpid()} on .* has worked there since .*name another folder"):
+        next(Training(recipe, load("wine"), tmp_path).run())
+    assert list(first)  # it is not harmed
+    again = Training(recipe, load("wine"), tmp_path)
+    again.restore(tmp_path)
+    assert again.finished
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_once_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(checkpoint, "due", lambda *_: True)
+    monkeypatch.setattr(keep, "flush_folder", full)
+    running = trained(RECIPE.model_copy(update={"epochs": 1}), tmp_path)
+    assert running.finished and running.result.status == "finished"
+    [told] = running.saving.troubles
+    assert "no space left on the disk" in told and "the run goes on" in told and "\n" not in told
+    assert running.saving.last_failure and not list(tmp_path.glob("checkpoints/*"))
 
 
 def named(*layers: tuple[str, int, int]) -> Problem:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ravine import initial, optim, schedules, solvers
     from ravine.api import Outcome, Winner, race, train
     from ravine.errors import UserError
+    from ravine.estimators import RavineClassifier, RavineRegressor, load_model
     from ravine.gradients import gradient_check
     from ravine.linting import lint
     from ravine.problems import Problem, from_arrays, from_dataset, load
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Outcome": "ravine.api",
     "Problem": "ravine.problems",
+    "RavineClassifier": "ravine.estimators",
+    "RavineRegressor": "ravine.estimators",
     "Recipe": "ravine.recipe",
     "Rule": "ravine.rules.rule",
     "Store": "ravine.store",
@@ -41,6 +44,7 @@ _HOMES = {
     "initial": "ravine.initial",
     "lint": "ravine.linting",
     "load": "ravine.problems",
+    "load_model": "ravine.estimators",
     "load_recipe": "ravine.recipe",
     "lr_range_test": "ravine.rates",
     "optim": "ravine.optim",
@@ -53,6 +57,8 @@ _HOMES = {
 __all__ = [
     "Outcome",
     "Problem",
+    "RavineClassifier",
+    "RavineRegressor",
     "Recipe",
     "Rule",
     "Store",
@@ -68,6 +74,7 @@ __all__ = [
     "initial",
     "lint",
     "load",
+    "load_model",
     "load_recipe",
     "lr_range_test",
     "optim",

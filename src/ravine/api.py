@@ -6,7 +6,8 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ class Winner:
 
     recipe: Recipe
     models: tuple[nn.Module, ...]  # at their best points, in evaluation mode, in the order of the seeds
+    _made: Callable[[], Any] = field(repr=False, default=lambda: None)
+
+    @property
+    def estimator(self) -> Any:
+        """The model of the first seed with scikit-learn's interface, which predicts from raw samples.
+
+        None where the race ended before its finals.
+        """
+        return self._made()
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,13 @@ def outcome(running: Race) -> Outcome:
     own = [run for run in running.runs if run.stage != "rung" and run.candidate.config == row.config]
     world = running.designs.of(own[0]) if own else running.designs.own
     models = tuple(world.models[0].load(run.best).eval() for run in own if run.best is not None)
-    return Outcome(result, Winner(recipe, models))
+    return Outcome(result, Winner(recipe, models, partial(_estimator, running, recipe)))
+
+
+def _estimator(running: Race, recipe: Recipe) -> Any:
+    from ravine.estimators.trained import of_race  # brings scikit-learn
+
+    return of_race(running, recipe)
 
 
 def train(recipe: Recipe, data: Any = None, *, model: Callable[[], nn.Module] | None = None) -> Training:

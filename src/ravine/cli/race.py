@@ -17,6 +17,7 @@ from ravine.errors import UserError
 if TYPE_CHECKING:
     from ravine.racing.race import Race
     from ravine.racing.spec import RaceSpec
+    from ravine.recipe import Recipe
     from ravine.store import Store
     from ravine.store.store import Guard
     from ravine.tracking import Log
@@ -271,7 +272,7 @@ def _run(running: Race, store: Store, json: bool, logs: Log | None, guard: Guard
         try:
             shown = watch(running, quiet=json)
             for moment in told(logged_race(running, shown, logs) if logs else shown, running.saving):
-                if f"{moment.phase}{moment.rung}" != stage and running.runs:
+                if moment.phase != "done" and f"{moment.phase}{moment.rung}" != stage and running.runs:
                     stage = f"{moment.phase}{moment.rung}"
                     for trouble in each([lambda: store.save_race(result_of(running), guard)]):
                         print(f"Note: {trouble}; the race goes on", file=sys.stderr)
@@ -282,6 +283,7 @@ def _run(running: Race, store: Store, json: bool, logs: Log | None, guard: Guard
         if recipe is not None and folder is not None:
             kept.append(lambda: report.write(result, folder / "report.html"))
             kept.append(lambda: recipe.save(folder / "winner.toml"))
+            kept.append(lambda: _keep_model(running, recipe, folder / "model"))
         failed = each(kept)
     if json:
         print(result.model_dump_json())
@@ -295,3 +297,12 @@ def _run(running: Race, store: Store, json: bool, logs: Log | None, guard: Guard
     fail([*failed, *running.saving.last_failure])
     if running.interrupted and not running.out_of_time:
         raise typer.Exit(130)
+
+
+def _keep_model(running: Race, recipe: Recipe, folder: Path) -> None:
+    """The winner as an estimator to predict with, where the race got as far as its finals."""
+    from ravine.estimators.trained import of_race
+
+    estimator = of_race(running, recipe)
+    if estimator is not None:
+        estimator.save(folder, force=True)

@@ -207,6 +207,7 @@ def _keep(
         yield lambda: write_whole(folder / FILE, packed(inputs))
     if running.best is not None:
         yield lambda: write_whole(folder / "best.safetensors", save(running.weights()))
+        yield lambda: _keep_model(running, folder / "model")
     if (averaged := running.averaged) is not None:
         yield lambda: write_whole(folder / "averaged.safetensors", save(weights_of(averaged)))
     for place, lane in enumerate(running.state.snapshots):
@@ -273,3 +274,12 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
             print(f"{name.replace('_', ' '):>{wide}}  {shown}")
         if said := _mistaken(matrix, running.problem.classes):
             print(f"{'most confused':>{wide}}  {said} ({of})")
+
+
+def _keep_model(running: Training, folder: Path) -> None:
+    """The best weights as an estimator to predict with."""
+    from ravine.estimators.trained import of_training
+
+    estimator = of_training(running)
+    if estimator is not None:
+        estimator.save(folder, force=True)

@@ -74,6 +74,7 @@ class KernelStep:
         lanes: int = 0,
         seed: int | None = None,
         finite_only: bool = False,
+        alike: bool = False,
     ) -> dict[str, Any] | None:
         """Update weights and slots in place and return the new scalars.
 
@@ -82,10 +83,13 @@ class KernelStep:
         [K, ...], and lane k has row k. "norm" (one number a tensor, or [tensors, K]) and "global_norm" (one, or K)
         may be given too, where the gradients here are not all of them; else they are measured. ``seed`` keys the
         random rounding of bfloat16 slots; without it the steps of this object are counted.
+        ``alike`` says that the tensors are of the kinds of the last step's, wherever they lie now.
         ``finite_only`` reads the gradients first; if one is not finite, nothing is changed and the result is None.
         """
         columns = [weights, [in_order(w, g, lanes) for w, g in zip(weights, gradients, strict=True)]]
-        self.locate([*columns, *(slots[name] for name in self.slots)], rows, lanes)
+        columns += [slots[name] for name in self.slots]
+        if not (alike and self._like and self.stays(columns)):
+            self.locate(columns, rows, lanes)
         if finite_only and not self.finite():
             return None
         return self.advance(weights, given, seed)

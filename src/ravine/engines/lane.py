@@ -185,6 +185,9 @@ def _stepping(
         *state, x, y = given
         leaves = [w.detach().requires_grad_() for w in state[:trained]]
         named = dict(zip(names, (*leaves, *state[trained:]), strict=True))
+        if not together and not precision.scaled:
+            loss = one(named, x, y)
+            return [loss.detach().unsqueeze(0), *torch.autograd.grad(loss, leaves, materialize_grads=True)]
         if together:
             data = None if shared else 0
             losses = vmap(one, in_dims=(0, data, data))(named, x, y)

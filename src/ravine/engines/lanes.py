@@ -44,6 +44,7 @@ class Lanes:
         self.seed_row = torch.tensor([self.seeds.index(seed) for seed in self.lane_seeds])
         self.stepping = model.stepping(loss, self.together, shared=len(self.seeds) == 1)
         self.predicting = model.predicting(self.together)
+        self._own = self._parts(self.weights)
         self.scaled = model.precision.scaled
 
     def __len__(self) -> int:
@@ -80,7 +81,7 @@ class Lanes:
         self._finish(time)
         if attempt:
             self.buffers = attempt.finish(self.buffers)
-        return losses[self.back]
+        return losses[self.back] if self.together else losses
 
     def set_hyper(self, row: int, name: str, value: float) -> None:
         """Give one lane another value of a hyperparameter, from its next step on."""
@@ -151,10 +152,13 @@ class Lanes:
 
     def _state(self, weights: Tensor) -> list[Tensor]:
         """The parameters and buffers as a program takes them: of all lanes, or of the one there is."""
-        buffers = [self.buffers[name] for name in self.model.fixed]
-        if self.together:
-            return [*self.model.views(weights).values(), *buffers]
-        return [*self.model.views(weights[0]).values(), *(b[0] for b in buffers)]
+        parts = self._own if weights is self.weights else self._parts(weights)
+        buffers = (self.buffers[name] for name in self.model.fixed)
+        return [*parts, *(buffers if self.together else (b[0] for b in buffers))]
+
+    def _parts(self, weights: Tensor) -> list[Tensor]:
+        """Each parameter as a view of the weights [K, P]."""
+        return list(self.model.views(weights if self.together else weights[0]).values())
 
     def _batch(self, part: Part, index: Tensor) -> tuple[Tensor, Tensor]:
         rows, dtype = index.flatten(), self.model.dtype

@@ -49,7 +49,7 @@ class Programs:
         """What the work returns, none of which autograd follows."""
         if not self.records:
             return self._work(*given)
-        form = self._forms.setdefault(tuple((t.shape, t.stride(), t.dtype) for t in given), _Form())
+        form = self._form(given)
         if form.recording and form.proofs == PROOFS:
             with torch.no_grad():
                 return form.recording.work(*given)
@@ -57,6 +57,11 @@ class Programs:
         if form.calls <= self._warm:
             return self._work(*given)
         return self._record(form, given) if form.recording is None else self._prove(form, form.recording, given)
+
+    def _form(self, given: Sequence[Tensor]) -> _Form:
+        """What is known of this shape of call; most of the tensors are often those of the last one."""
+        shapes = tuple([(t.shape, t.stride(), t.dtype) for t in given])
+        return self._forms.setdefault(shapes, _Form())
 
     def _record(self, form: _Form, given: Sequence[Tensor]) -> Sequence[Tensor]:
         """The work itself, watched."""

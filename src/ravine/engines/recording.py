@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 ATEN = torch.ops.aten
 NOTHING = {ATEN.detach.default, ATEN.alias.default}  # where there is no autograd
 VIEWS = {ATEN.expand.default, ATEN.view.default, ATEN.permute.default, ATEN._unsafe_view.default}
+TURNED = ATEN.t.default  # twice is nothing
 TELLS = {ATEN._local_scalar_dense.default, ATEN.equal.default}  # give Python a number, which may be another next time
 
 
@@ -83,6 +85,7 @@ class _Text:
     def __init__(self, given: Sequence[Tensor]) -> None:
         self._inputs = [f"a{i}" for i in range(len(given))]
         self._known = WeakTensorKeyDictionary(dict(zip(given, self._inputs, strict=True)))
+        self._turned: dict[str, str] = {}  # the name of a matrix by that of its transpose
         self._lines: list[_Line] = []
         self._names: dict[str, Any] = {}  # operations and constants
         self._by_id: dict[int, str] = {}
@@ -95,6 +98,9 @@ class _Text:
         if isinstance(result, Tensor) and not changes and _is_nothing(op, args, result):
             self._known[result] = self._tensor(args[0])
             return
+        if op is TURNED and (before := self._turned.get(self._tensor(args[0]))):
+            self._known[result] = before
+            return
         operands: list[str] = []
         parts = [self._value(x, operands) for x in args]
         parts += [f"{name}={self._value(x, operands)}" for name, x in kwargs.items()]
@@ -106,6 +112,8 @@ class _Text:
         names = [f"t{next(self._count)}" for _ in results]
         for x, name in zip(results, names, strict=True):
             self._known[x] = name
+        if op is TURNED:
+            self._turned[names[0]] = self._tensor(args[0])
         if names:
             text = f"{_pattern(result, iter(names))} = {text}"
         self._lines.append(_Line(names, text, operands, acts))
@@ -135,7 +143,9 @@ class _Text:
     def _named(self, value: Any, kind: str) -> str:
         if id(value) not in self._by_id:
             self._by_id[id(value)] = name = f"{kind}{len(self._by_id)}"
-            self._names[name] = value
+            # the operation itself, without the frame of Python around it
+            plain: Any = getattr(value, "_op", value) if isinstance(value, OpOverload) else value
+            self._names[name] = plain
         return self._by_id[id(value)]
 
     def _value(self, x: Any, operands: list[str]) -> str:

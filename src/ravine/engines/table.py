@@ -66,6 +66,9 @@ class Table:
     def move(self, role: int, tensors: Sequence[Tensor]) -> None:
         """Note where the tensors of one role lie now."""
         starts = np.array([x.data_ptr() for x in tensors], dtype=np.int64)
+        if len(starts) == len(self.segment):  # a chunk a tensor
+            self.chunks[:, role] = starts
+            return
         size = tensors[0].element_size()
         if self._parts > 1:
             strides = np.array([x.stride(0) for x in tensors], dtype=np.int64) * size
@@ -92,7 +95,7 @@ def stored(tensor: Tensor, devices: Sequence[str] = ("cpu",)) -> Storage:
 def in_order(weights: Tensor, other: Tensor, lanes: int = 0) -> Tensor:
     """``other`` in the weights' order of memory: itself where it already is, else a copy."""
     if lanes:
-        return other if other[0].is_contiguous() else other.contiguous()
+        return other if other.is_contiguous() or other[0].is_contiguous() else other.contiguous()
     if other.is_contiguous() and weights.is_contiguous():
         return other
     if other.stride() == weights.stride():

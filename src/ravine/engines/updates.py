@@ -55,7 +55,7 @@ class Group:
         self.base: Numbers = {name: np.array([values(rule)[name] for rule in self.rules]) for name in values(self.rule)}
         places = model.slot_places(self.rule)
         self.slots = _stacked(lanes, model, {slot: place.size for slot, place in places.items()})
-        self.needs = needs_of(self.rule)
+        self.needs, self.sums = needs_of(self.rule), sums_of(self.rule)
         self.scheduled = sorted({name for schedules in self.schedules for name in schedules})
         on_cpu = lanes[0].weights.device.type == "cpu"
         kernels = [KernelStep(self.rule) if serves(self.rule) and on_cpu else None for _ in model.tiers or (None,)]
@@ -137,7 +137,7 @@ class Group:
         So is the ``curvature``, where a lane has measured it. ``lag`` [k] is how many steps each lane has left out,
         which do not count.
         """
-        own = [g[self.start : self.end] for g in gradients]
+        own = gradients if len(self.members) == len(weights) else [g[self.start : self.end] for g in gradients]
         measured = None if curvature is None else [c[self.start : self.end] for c in curvature]
         if self._weights is None or self._weights[0] is not weights:
             self._weights = weights, self._parts(weights[self.start : self.end])
@@ -169,10 +169,10 @@ class Group:
         given = {**self.at(time, share), **share.scalars, "t": step if counts is None else counts}
         if whole is not None and "global_norm" in self.needs:
             given["global_norm"] = whole.double().numpy()
-        if sums_of(self.rule):
+        if self.sums:
             given |= self._totals(on, self._facts(on, step, whole), t, time)
         many = len(self.members)
-        new = share.kernel.step(on.weights, on.gradients, on.slots, given, lanes=many, seed=step) or {}
+        new = share.kernel.step(on.weights, on.gradients, on.slots, given, lanes=many, seed=step, alike=True) or {}
         for name, column in share.scalars.items():
             share.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
 
@@ -192,10 +192,10 @@ class Group:
 
     def _totals(self, on: Taking, known: Sequence[State], step: Scalar, time: float) -> Numbers:
         """The sums over all of a lane's tensors that the rule needs: [k] for each, added up in float64."""
-        if not sums_of(self.rule):
+        if not self.sums:
             return {}
         rule, columns = self.rule_at(time), self._columns()
-        found = {name: np.zeros(len(self.members)) for name in sums_of(self.rule)}
+        found = {name: np.zeros(len(self.members)) for name in self.sums}
         for i, (w, g, facts) in enumerate(zip(on.weights, on.gradients, known, strict=True)):
             slots = {name: views[i] for name, views in on.slots.items()}
             terms = rule.terms(g, {**slots, **columns, **facts}, w, step)

@@ -40,7 +40,7 @@ class Inputs:
         if self.mean is None or self.matrix is None:
             return x
         flat = (x.flatten(1) - self.mean) @ self.matrix.T
-        return flat.view(x.shape) if flat.shape[1] == x[0].numel() else flat
+        return flat.view(x.shape) if flat.shape[1] == x.shape[1:].numel() else flat
 
     @property
     def pixels(self) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
@@ -14,6 +14,9 @@ from ravine.problems.balance import ClassWeights
 from ravine.problems.heads import Head
 from ravine.problems.inputs import Inputs
 from ravine.types import Loss, Task
+
+if TYPE_CHECKING:
+    from ravine.problems.encode import Encoder
 
 
 class Source(Protocol):
@@ -82,14 +85,16 @@ class Problem:
     name: str
     task: Task
     train: Part
-    valid: Part
-    test: Part
+    valid: Part  # may be empty for a run that keeps its last weights; a race needs it
+    test: Part  # may be empty: then nobody looks at it
     classes: tuple[str, ...] = ()  # names of the classes, in the order of their integers; empty for regression
     loss: str | Loss = "auto"  # "auto": cross-entropy for classes, squared error for numbers
     model: Callable[[], nn.Module] | None = None  # the user's own factory
     target_mean: float = 0.0
     target_scale: float = 1.0
     inputs: Inputs | None = None  # what was done to the raw inputs; None where that is not known
+    columns: Encoder | None = None  # how the rows of a table became numbers
+    names: tuple[str, ...] = ()  # of the table's columns, in order
     augment: Augment | None = None  # how the samples of a training step are changed
     class_weights: ClassWeights | None = None  # how much each class counts in the loss
     metrics: tuple[Metric, ...] = ()  # measured beside the loss and the first metric

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def from_frame(
         raise UserError(f"{name}: no column carries anything to learn from: {'; '.join(encoder.dropped)}")
     raw = (encoder.encode(frames[0]), encoder.encode(frames[1]), encoder.encode(frames[2]))
     clauses = (_describe(inputs), *said, *encoder.clauses())
-    return build(name, raw, understood, parts, understood=clauses, loss=loss, model=model)
+    made = build(name, raw, understood, parts, understood=clauses, loss=loss, model=model)
+    return replace(made, columns=encoder, names=tuple(inputs.columns))
 
 
 def _apart(name: str, frame: Any, target: Any) -> tuple[pl.DataFrame, pl.Series]:

@@ -187,7 +187,7 @@ class Race:
     def _look_at_test(self) -> None:
         """The winner's runs, each at its best epoch, on the test part: the only time that part is used."""
         rows = self.standings
-        if rows and rows[0].finalist:
+        if rows and rows[0].finalist and len(self.problem.test):
             own = [run for run in self.runs if run.stage != "rung" and run.candidate.config == rows[0].config]
             measured = [self.designs.tested(run, run.best) for run in own if run.best is not None]
             self.test = interval([metric for _, metric in measured]), interval([loss for loss, _ in measured])

@@ -18,7 +18,7 @@ from ravine.recipe import checked_penalties
 from ravine.rules.rule import Rule, Search
 from ravine.schedules import check, from_spec
 from ravine.solvers.method import Method
-from ravine.training.clock import Clock
+from ravine.training.clock import Clock, batch_for
 
 STEPS = 3000  # of a full run, where the user names no epochs
 MARGIN = 0.8  # of a time budget that is planned for
@@ -126,8 +126,3 @@ def _notes(space: Space) -> tuple[str, ...]:
             "factors and inversions."
         )
     return tuple(found)
-
-
-def batch_for(samples: int) -> int:
-    """64, or for small data the power of two that gives about sixteen steps an epoch, 8 at least."""
-    return 64 if samples >= 1000 else min(samples, max(8, 2 ** ((samples // 16).bit_length() - 1)))

@@ -17,13 +17,13 @@ from ravine.losses import loss_of
 from ravine.models import probe
 from ravine.problems import from_anything
 from ravine.problems.problem import Problem
-from ravine.racing.setup import batch_for
 from ravine.rates.advice import Advice, advise, read
 from ravine.rates.lanes import Setting, constant, sweep
 from ravine.rates.own import sweep_own
 from ravine.rates.result import Checked, RangeTest
 from ravine.rates.symptoms import FEWEST, symptom
 from ravine.rules.rule import Rule, check, hypers, name_of, resolve
+from ravine.training.clock import batch_for
 from ravine.training.train import model_of
 from ravine.types import Loss
 

@@ -7,8 +7,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from platformdirs import user_data_dir
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
@@ -117,7 +118,7 @@ def _sqlite(url: URL, timeout: float) -> Engine:
         _look_at(Path(url.database))
     engine = create_engine(url, connect_args={"timeout": timeout})
     event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", partial(_begin, timeout))
     try:
         if not _is_ours(engine, url):
             _make(engine, url, timeout)
@@ -146,10 +147,35 @@ def _prepare(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a loss of power
 
 
-def _begin(connection: Connection) -> None:
+def _begin(timeout: float, connection: Connection) -> None:
     # A writer takes its place in the queue at once: upgrading a read to a write may fail without waiting.
-    write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    if not connection.get_execution_options().get("write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        _take_turn(driver, timeout)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {round(1000 * timeout)}")
+
+
+def _take_turn(driver: sqlite3.Connection, timeout: float) -> None:
+    """Begin to write as soon as nobody else does; who has waited longer asks more often.
+
+    SQLite's own way to wait is the other way round: it asks less and less often, so that among many writers who came
+    first may starve (22 s were seen where a fair share was 1.4).
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            waited = time.monotonic() - began
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or waited > timeout:
+                raise
+            time.sleep(0.02 / (1 + 20 * waited))
 
 
 def _is_ours(engine: Engine, url: URL) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -102,6 +102,11 @@ class Clock:
         return min(self.ticks, max(1, round(share * self.ticks)))
 
 
+def batch_for(samples: int) -> int:
+    """64, or for small data the power of two that gives about sixteen steps an epoch, 8 at least."""
+    return 64 if samples >= 1000 else min(samples, max(8, 2 ** ((samples // 16).bit_length() - 1)))
+
+
 class Batches:
     """The minibatches of each seed, made from (seed, epoch) alone.
 
@@ -111,16 +116,21 @@ class Batches:
     def __init__(self, clock: Clock, visit: Callable[[int, int], Tensor] | None = None) -> None:
         self.clock = clock
         self.visit = visit or (lambda seed, epoch: order(seed, epoch, clock.samples))
-        self.orders: dict[tuple[int, int], Tensor] = {}
+        self._of: tuple[list[int], int] | None = None  # the seeds and the epoch that were asked for last
+        self._now: Sequence[Tensor] = ()  # their minibatches
+        self._orders: dict[tuple[int, int], Tensor] = {}
 
     def at(self, seeds: list[int], step: int) -> Tensor:
         """Which samples each seed sees at that step (0 is the first): int64 [seeds, batch]."""
         epoch, place = self.clock.place(step)
-        size = self.clock.sizes[epoch]
-        self.orders = {at: o for at, o in self.orders.items() if at[1] >= epoch - 1}  # a step may be read ahead
-        rows: list[Tensor] = []
+        if self._of != (seeds, epoch):
+            self._of, self._now = (list(seeds), epoch), self._minibatches(seeds, epoch)
+        return self._now[place]
+
+    def _minibatches(self, seeds: list[int], epoch: int) -> Sequence[Tensor]:
+        self._orders = {at: o for at, o in self._orders.items() if at[1] >= epoch - 1}  # a step may be read ahead
         for seed in seeds:
-            if (seed, epoch) not in self.orders:
-                self.orders[seed, epoch] = self.visit(seed, epoch)
-            rows.append(self.orders[seed, epoch][place * size : (place + 1) * size])
-        return torch.stack(rows)
+            if (seed, epoch) not in self._orders:
+                self._orders[seed, epoch] = self.visit(seed, epoch)
+        orders = torch.stack([self._orders[seed, epoch] for seed in seeds])
+        return orders.split(self.clock.sizes[epoch], dim=1)

@@ -51,7 +51,7 @@ def advance(
     ``criterion`` is the loss that is measured, where it is not the one that they are trained by.
     """
     tick = next(tick for tick in range(clock.ticks + 1) if clock.step_at(tick) >= lanes.step_count)
-    if tick == 0:
+    if tick == 0 and len(problem.valid):
         yield measure(lanes, problem, 0, None, criterion)
     with closing(Feed(problem, clock, log)) as feed:
         while tick < to_tick:
@@ -82,7 +82,14 @@ def _own_noise(seed: int) -> Generator[None]:
 def measure(
     lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None, criterion: Loss | None = None
 ) -> Measured:
-    """The lanes' loss, or the criterion in its place, and metrics on the validation part."""
+    """The lanes' loss, or the criterion in its place, and metrics on the validation part.
+
+    Without one, the loss of the steps stands in for it.
+    """
+    if not len(problem.valid):
+        assert train_loss is not None
+        nothing = metrics_of(problem, problem.valid, [], len(lanes))
+        return Measured(tick, train_loss, train_loss, torch.full_like(train_loss, torch.nan), nothing)
     kept: list[Tensor] | None = [] if problem.metrics else None
     loss, metric = evaluate(lanes.predict, len(lanes), criterion or lanes.loss, problem, problem.valid, kept)
     return Measured(tick, train_loss, loss, metric, metrics_of(problem, problem.valid, kept or [], len(lanes)))

@@ -55,11 +55,15 @@ class Run:
     snapshots: list[Lane] = field(default_factory=list[Lane])  # the weights at the ticks at which they were to be kept
     since: float = 0.0  # the epoch after which a point can be the best: before it the weights were not yet pruned
     monitor: Monitor = field(default_factory=Monitor)  # what says which point is the best
+    _best_point: tuple[tuple[int, float, Monitor], Point | None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def best_point(self) -> Point | None:
         """The best measured point, not counting those up to ``since`` and before a step."""
-        return self.monitor.best(self.curve, self.since)
+        known = len(self.curve), self.since, self.monitor
+        if self._best_point is None or self._best_point[0] != known:  # a ranking asks thousands of times
+            self._best_point = known, self.monitor.best(self.curve, self.since)
+        return self._best_point[1]
 
     @property
     def score(self) -> float:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,22 @@ from ravine.checkpoints import Checkpoints, newest
 from ravine.errors import UserError
 
 CALLS = ("mkdir", "open", "write", "fsync", "close", "rename", "unlink", "rmdir", "ftruncate", "pwrite")
-SYSTEM = "mkdir,mkdirat,open,openat,write,pwrite64,fsync,fdatasync,close,rename,renameat,renameat2,unlinkat,rmdir"
+SYSTEM = (
+    "mkdir",
+    "mkdirat",
+    "open",
+    "openat",
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "close",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlinkat",
+    "rmdir",
+)
 WAYS = ("before", "after", "half")  # of a call that Python makes
 TENSORS = {"weights": torch.arange(3000.0), "slot": torch.ones(3000), "none": torch.zeros(0)}
 
@@ -32,7 +48,7 @@ def trials(indices: Sequence[int], place: Path) -> Iterator[Trial]:
     wanted, index = set(indices), 0
     ways: list[Callable[[Path, int], bool | None]] = [_hooked(way) for way in WAYS]
     if traced := _can_trace():
-        ways.append(_traced)
+        ways += [partial(_traced, name) for name in SYSTEM]
     for way in ways:
         reached, count = True, 0
         while reached:
@@ -98,11 +114,11 @@ def _die_at(count: int, way: str) -> None:
             left -= 1
             if left == 0 and way == "half" and name == "write":
                 call(given[0], memoryview(given[1])[: len(given[1]) // 2])
-            if left == 0 and way == "after":
-                call(*given, **options)
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*given, **options)
+            try:
+                return call(*given, **options) if left or way == "after" else None
+            finally:  # a call that fails, as to make a folder that is there, is one too
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return dying
 
@@ -110,8 +126,8 @@ def _die_at(count: int, way: str) -> None:
         setattr(os, name, wrapped(name, getattr(os, name)))
 
 
-def _traced(folder: Path, count: int) -> bool | None:
-    """The same from outside: strace attaches to a child that waits, and ends it at a call of the system."""
+def _traced(name: str, folder: Path, count: int) -> bool | None:
+    """The same from outside: strace attaches to a child that waits, and ends it at a call of that name."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -123,8 +139,8 @@ def _traced(folder: Path, count: int) -> bool | None:
         finally:
             os._exit(3)
     os.close(reader)
-    inject = f"inject={SYSTEM}:signal=KILL:when={count}"
-    command = ["strace", "-qqq", "-p", str(child), "-e", f"trace={SYSTEM}", "-e", inject, "-o", os.devnull]
+    inject = f"inject={name}:signal=KILL:when={count}"
+    command = ["strace", "-qqq", "-p", str(child), "-e", f"trace={name}", "-e", inject, "-o", os.devnull]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     while not _is_traced(child) and tracer.poll() is None:
         time.sleep(0.002)
