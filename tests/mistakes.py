@@ -376,4 +376,10 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "predict without a model": (table(ROWS), "predict none my.csv", "no saved model is there"),
     "predict into nothing": (table(ROWS), "predict none my.csv --out p.xlsx", "ends in .csv or .parquet"),
     "proof of no steps": (None, "prove --steps 0", "greater than or equal to 1"),
+    "parallel alone": (recipe('problem = "wine"\n'), "train r.toml --parallel ddp", "so torchrun starts it"),
+    "parallel of no kind": (recipe('problem = "wine"\n'), "train r.toml --parallel dpp", "choose ddp"),
+    "join and a problem": (None, "race wine --join race-wine-1", "give no problem"),
+    "join nothing": (None, "race --join race-wine-1", "no shared race of that name"),
+    "resume and share": (None, "race --resume --shared", "goes on in one process"),
+    "cluster beyond a file": (None, "race wine --ray auto", "--ray"),
 }

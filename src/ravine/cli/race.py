@@ -186,7 +186,7 @@ def race(
     def each_run(race: Race, store: Store, json: bool, guard: Guard) -> None:
         _run(race, store, json, _logs(log, race), guard)
 
-    sharing.check(shared, join, ray, source, resume)
+    sharing.check(shared, join, ray, source, resume, store)
     if join is not None:
         with Store.open(store) as opened:
             sharing.join(join, opened, out, json, heartbeat, each_run)

@@ -20,22 +20,31 @@ if TYPE_CHECKING:
 Run = Callable[["Race", "Store", bool, "Guard"], None]  # shows a race, keeps it as it goes and writes its report
 
 
-def check(shared: bool, join: str | None, ray: str | None, source: str | None, resume: bool) -> None:
-    """Raise one sentence where these options contradict each other."""
+def check(shared: bool, join: str | None, ray: str | None, source: str | None, resume: bool, store: str | None) -> None:
+    """Raise one sentence where these options contradict each other, or the store cannot serve, before it is made."""
+    from ravine.store.connect import parse
+
     if join is not None and (shared or ray is not None or source is not None):
         raise UserError(f"--join {join} names a race that was begun: give no problem, --shared or --ray beside it")
     if resume and (shared or join is not None or ray is not None):
         raise UserError("--resume goes on in one process; a shared race goes on with --join and its name")
+    if join is None and ray is None:
+        return
+    url = parse(store)
+    if ray is not None:
+        from ravine.sharing.cluster import check_cluster
+
+        check_cluster(ray, url)
+    elif url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        raise UserError(f"--join {join}: no shared race of that name is in the store; begin one with --shared")
 
 
 def begin(race: Race, store: Store, json: bool, heartbeat: float, ray: str | None, run: Run) -> None:
     """Put a new race into the store and take part in it, alone until others join or on a Ray cluster."""
-    from ravine.sharing.cluster import check_cluster, working
+    from ravine.sharing.cluster import working
     from ravine.sharing.share import publish
     from ravine.store.leases import Leases
 
-    if ray is not None:
-        check_cluster(ray, store)
     name = publish(Leases(store, heartbeat), race)
     folder = race.folder
     assert folder is not None

@@ -9,16 +9,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sqlalchemy import URL
+
 from ravine.errors import UserError
 from ravine.store import Store
 
 LOCAL = "local"
 
 
-def check_cluster(address: str, store: Store) -> None:
+def check_cluster(address: str, store: URL) -> None:
     """Raise one sentence where Ray is not there, or its workers could not reach the store."""
     _ray()
-    if address != LOCAL and store.url.get_backend_name() == "sqlite":
+    if address != LOCAL and store.get_backend_name() == "sqlite":
         raise UserError(
             f"--ray {address}: other machines reach no SQLite file: give --store postgresql://..., or --ray local"
         )
