@@ -116,6 +116,10 @@ ROWS = {
     "n10_a_jacobian_in_denominator_layout_is_the_transpose_and_products_of_it_are_gradients",
     "N11": "rows_blocks: n11_the_gradient_of_a_quadratic_form "
     "n11_a_skip_connection_keeps_the_gradient_through_fifty_layers",
+    "R1": "rows_classical: row_r1_ridge_by_descent_is_the_closed_form_and_its_norm_falls",
+    "R2": "rows_classical: row_r2_the_test_error_of_degree_14_is_a_u_over_the_strength_of_ridge",
+    "R3": "rows_classical: row_r3_degree_two_tests_best_and_the_training_error_only_falls",
+    "R4": "rows_classical: row_r4_weight_decay_where_features_outnumber_samples",
     "R5": "penalties: r5_the_proximal_step_gives_exact_zeros_and_scikit_learns_lasso "
     "r5_pruning_four_fifths_and_training_on_costs_little",
     "R6": "penalties: r6_a_pull_ends_at_its_fixed_point_and_a_tie_in_the_middle "
@@ -147,10 +151,15 @@ ROWS = {
     "r19_overfitting_shows_in_the_size_of_the_weights",
     "R20": "evaluation: r20_each_of_800_examples_lies_in_exactly_one_of_four_folds_of_200 "
     "r20_choosing_makes_an_estimate_look_better_than_it_is",
+    "R21": "rows_classical: row_r21_the_contrast_of_distances_vanishes_with_the_dimension "
+    "row_r21_neighbours_by_k_and_distance_on_small_photographs",
+    "R22": "rows_classical: row_r22_a_linear_classifier_fails_on_xor_and_is_perfect_in_polar_coordinates "
+    "row_r22_the_rows_of_a_softmax_classifier_are_templates",
     "R23": "lab: row_r23_every_difficulty_changes_the_images_and_no_label",
     "R24": "rows_learning: r24_the_likelihood_of_a_coin_and_the_theta_that_makes_it_largest "
     "r24_the_mean_loss_is_the_log_likelihood_and_descent_on_it_ends_at_the_maximum "
     "r24_the_chain_rule_of_probability_holds_for_any_order_and_dependent_events",
+    "R25": "rows_classical: row_r25_least_squares_is_the_closed_form_and_a_singular_matrix_is_caught",
     "R26": "rows_counts: row_r26_an_mlp_has_the_sum_of_n_plus_one_times_m "
     "row_r26_the_net_of_xor_has_nine_parameters_with_one_output_and_learns_it "
     "row_r26_vgg_has_its_published_count row_r26_resnet_20_and_56_of_cifar_have_their_published_counts "
@@ -165,7 +174,7 @@ DECKS = {  # the rows that are claimed to work
     "B": range(1, 8),
     "I": range(1, 9),
     "N": range(1, 12),
-    "R": (*range(5, 21), 23, 24, 26, 27),
+    "R": range(1, 28),
 }
 
 
