@@ -310,7 +310,7 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "stream of a CSV": (table(ROWS), "race my.csv --target price --stream", "stream is for folders of images"),
     "stream of a method": (npy, "race arrays --rules adam,lbfgs --stream", "that of arrays is streamed"),
     "recipe's stream of a method": (
-        lambda: [npy(), recipe('problem = "arrays"\nstream = true\n[rule]\nname = "lbfgs"\n')()],
+        lambda: [npy(), recipe('problem = "arrays"\nstream = true\nbatch = 8\n[rule]\nname = "lbfgs"\n')()],
         "train r.toml",
         "that of arrays is streamed",
     ),
@@ -318,6 +318,10 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "choice of damaged images": (cut_image, "race pictures --bad-images ignore", "choose one of"),
     "damaged images of a table": (table(ROWS), "race my.csv --target price --bad-images skip", "folders of images"),
     "labels of one part alone": (half_npz, "race d.npz", "x_test alone"),
+    "one fold": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 1", "folds must be 2 or more"),
+    "more folds than samples": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 500", "500 folds of 178"),
+    "rules of no race": (recipe('problem = "wine"\n'), "evaluate r.toml --rules sgd", "give --nested, or leave"),
+    "folds of nothing": (recipe('problem = "wine"\n'), "evaluate r.toml --resume", "--resume needs --out"),
     "log of a method": (
         recipe('problem = "wine"\n[rule]\nname = "lbfgs"\n'),
         "train r.toml --log-samples",

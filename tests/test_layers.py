@@ -22,7 +22,8 @@ LAYERS = (
     "training", "linting", "explain",
     "made_with", "racing", "tracking", "store", "report", "profiling", "reproduction",
     "estimators",
-    "rates", "ensembles", "batches", "prove", "api", "sharing", "lab", "bench", "cli", "__main__", "", "handbook",
+    "rates", "ensembles", "batches", "prove", "api", "evaluation", "sharing", "lab", "bench", "cli",
+    "__main__", "", "handbook",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

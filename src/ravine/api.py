@@ -24,6 +24,7 @@ from ravine.problems import from_anything
 from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.problems.reading import RESIDENT
+from ravine.problems.split import Draw
 from ravine.racing.outcome import result_of, winner_recipe
 from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
@@ -147,7 +148,7 @@ def race(
 def prepare(
     data: Any,
     target: str | None = None,
-    split_seed: int = 0,
+    split_seed: Draw = 0,
     loss: str | Mapping[str, Any] | Loss = "auto",
     model: Callable[[], nn.Module] | None = None,
     wanted: Recipe | RaceSpec | None = None,

@@ -17,7 +17,7 @@ from ravine.problems import multitask, table
 from ravine.problems.build import build
 from ravine.problems.dataset import materialise
 from ravine.problems.problem import Problem
-from ravine.problems.split import EVERY, check_rows, split
+from ravine.problems.split import EVERY, Draw, check_rows, split
 from ravine.problems.target import understand
 from ravine.types import Loss, Task
 
@@ -32,7 +32,7 @@ def from_arrays(
     task: Task | None = None,
     loss: str | Loss = "auto",
     model: Callable[[], nn.Module] | None = None,
-    split_seed: int = 0,
+    split_seed: Draw = 0,
     classes: Sequence[str] | None = None,
     test: tuple[Any, Any] | None = None,
     rows: int | None = None,
@@ -102,7 +102,7 @@ def from_dataset(
     task: Task | None = None,
     loss: str | Loss = "auto",
     model: Callable[[], nn.Module] | None = None,
-    split_seed: int = 0,
+    split_seed: Draw = 0,
     classes: Sequence[str] | None = None,
     test: Dataset[Any] | None = None,
     rows: int | None = None,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ravine.problems.arrays import from_arrays
 from ravine.problems.problem import Problem
+from ravine.problems.split import Draw
 from ravine.types import Task
 
 Drawn = tuple[NDArray[Any], NDArray[Any], tuple[str, ...]]
@@ -18,7 +19,7 @@ MOONS = 1000
 ARM = 400  # points on each arm of the spirals
 
 
-def bundled(name: str, *, split_seed: int = 0, rows: int | None = None) -> Problem:
+def bundled(name: str, *, split_seed: Draw = 0, rows: int | None = None) -> Problem:
     """One of `MAKERS`."""
     x, y, classes = MAKERS[name]()
     task: Task = "classification" if classes else "regression"

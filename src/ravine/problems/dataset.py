@@ -12,10 +12,11 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ravine.errors import UserError
 from ravine.problems.blame import blame
+from ravine.problems.split import Draw, seed_of
 from ravine.randomness import key
 
 
-def materialise(dataset: Dataset[Any], name: str, seed: int) -> tuple[Tensor, Tensor]:
+def materialise(dataset: Dataset[Any], name: str, seed: Draw) -> tuple[Tensor, Tensor]:
     """The samples of a Dataset of (x, y) pairs as tensors [n, ...] and [n, ...].
 
     Random transforms draw from ``seed``; the caller's random state stays as it was.
@@ -26,7 +27,7 @@ def materialise(dataset: Dataset[Any], name: str, seed: int) -> tuple[Tensor, Te
         raise UserError(f"{name}: the Dataset has no length: give one with __len__, or tensors")
     pairs: list[tuple[Tensor, Tensor]] = []
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, "dataset"))
+        torch.manual_seed(key(seed_of(seed), "dataset"))
         for index in range(len(dataset)):
             pairs.append(_pair(dataset, index, name))
             _check_shape(name, pairs[0][0], pairs[-1][0], index)

@@ -14,7 +14,7 @@ from ravine.problems.decode import COLOUR, GREY, BadImage, header
 from ravine.problems.pictures import Pictures
 from ravine.problems.problem import Problem
 from ravine.problems.reading import RESIDENT, Reading
-from ravine.problems.split import check_rows, split
+from ravine.problems.split import Draw, check_rows, split
 from ravine.problems.stream import placeholder, streamed
 from ravine.problems.target import understand
 
@@ -24,7 +24,7 @@ NAMED = 3  # damaged files that are named; more are counted
 Files = list[tuple[int, Path]]  # class and file, in the order of the names
 
 
-def from_folder(path: Path, *, split_seed: int = 0, rows: int | None = None, reading: Reading = RESIDENT) -> Problem:
+def from_folder(path: Path, *, split_seed: Draw = 0, rows: int | None = None, reading: Reading = RESIDENT) -> Problem:
     """A problem from images of one size: their sub-folder is their class."""
     classes, files, said = find(path)
     files, images, clauses = inspected(path, files, reading)

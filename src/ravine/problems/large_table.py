@@ -25,7 +25,7 @@ from ravine.problems import encode
 from ravine.problems.disk import Rows, array_file
 from ravine.problems.problem import Problem
 from ravine.problems.reading import Reading, gigabytes
-from ravine.problems.split import Split, check_rows, split
+from ravine.problems.split import Draw, Split, check_rows, split
 from ravine.problems.stream import streamed
 from ravine.problems.table import check_finite, describe_columns, target_values
 from ravine.problems.table_file import unreadable
@@ -46,7 +46,7 @@ def size_of(path: Path) -> int:
 
 
 def from_large(
-    path: Path, target: str, reading: Reading, why: tuple[str, ...], *, split_seed: int = 0, rows: int | None = None
+    path: Path, target: str, reading: Reading, why: tuple[str, ...], *, split_seed: Draw = 0, rows: int | None = None
 ) -> Problem:
     """A problem of a Parquet file that is read in pieces; all that is held of it is the target and one column."""
     name = path.stem

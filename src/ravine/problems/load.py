@@ -19,6 +19,7 @@ from ravine.problems.arrays import from_arrays, from_dataset
 from ravine.problems.module import call
 from ravine.problems.problem import Problem
 from ravine.problems.reading import RESIDENT, Reading
+from ravine.problems.split import Draw, Fold
 from ravine.types import Loss, Task
 
 DESCRIPTIONS = {
@@ -50,7 +51,7 @@ def load(
     source: str,
     *,
     target: str | None = None,
-    split_seed: int = 0,
+    split_seed: Draw = 0,
     download: bool = True,
     rows: int | None = None,
     reading: Reading = RESIDENT,
@@ -96,7 +97,7 @@ def from_anything(
     task: Task | None = None,
     loss: str | Loss = "auto",
     model: Callable[[], nn.Module] | None = None,
-    split_seed: int = 0,
+    split_seed: Draw = 0,
     classes: Sequence[str] | None = None,
     download: bool = True,
     rows: int | None = None,
@@ -111,9 +112,14 @@ def from_anything(
     if isinstance(data, Mapping):
         options |= _keys(data)
         data, name, loss, model = options.pop("data"), options["name"], options["loss"], options["model"]
+    given_by_name = isinstance(data, str | Path)
     if isinstance(data, str | Path):
         data = load(str(data), target=target, split_seed=split_seed, download=download, rows=rows, reading=reading)
     if isinstance(data, Problem):
+        if isinstance(split_seed, Fold) and not given_by_name:
+            raise UserError(
+                f"{data.name} comes with its parts, and folds are drawn from all samples: give (x, y), or a path"
+            )
         if data.heads and loss != "auto":
             raise UserError(f"{data.name} has several targets, whose losses are their own: leave out loss")
         return replace(data, loss=data.loss if loss == "auto" else loss, model=data.model if model is None else model)
@@ -158,7 +164,7 @@ def _keys(data: Mapping[Any, Any]) -> dict[str, Any]:
     return given
 
 
-def _from_path(path: Path, target: str | None, split_seed: int, rows: int | None, reading: Reading) -> Problem:
+def _from_path(path: Path, target: str | None, split_seed: Draw, rows: int | None, reading: Reading) -> Problem:
     if path.is_dir():
         found = npy if npy.is_arrays(path) else folder
         return found.from_folder(path, split_seed=split_seed, rows=rows, reading=reading)
@@ -172,7 +178,7 @@ def _from_path(path: Path, target: str | None, split_seed: int, rows: int | None
     )
 
 
-def _table(path: Path, target: str | None, split_seed: int, rows: int | None, reading: Reading) -> Problem:
+def _table(path: Path, target: str | None, split_seed: Draw, rows: int | None, reading: Reading) -> Problem:
     if target is not None and path.suffix.lower() == ".parquet":
         large, why = reading.streams(large_table.size_of(path))
         if large:

@@ -18,7 +18,7 @@ from ravine.problems import encode
 from ravine.problems.build import build
 from ravine.problems.heads import Head, JointLoss
 from ravine.problems.problem import Part, Problem
-from ravine.problems.split import Split, check_rows, split
+from ravine.problems.split import Draw, Split, check_rows, split
 from ravine.problems.target import Target, understand
 
 Values = Callable[[str, pl.Series], NDArray[Any]]
@@ -70,7 +70,7 @@ def from_targets(
     samples: int,
     *,
     model: Callable[[], nn.Module] | None = None,
-    split_seed: int = 0,
+    split_seed: Draw = 0,
     rows: int | None = None,
 ) -> Problem:
     """The problem of inputs (raw, once the split is known) and targets that have been understood one by one."""
@@ -117,7 +117,7 @@ def from_frame(
     *,
     name: str,
     model: Callable[[], nn.Module] | None = None,
-    split_seed: int = 0,
+    split_seed: Draw = 0,
     rows: int | None = None,
     said: tuple[str, ...] = (),
 ) -> Problem:
@@ -150,7 +150,7 @@ def from_named(
     name: str,
     weights: Mapping[str, float] | None = None,
     model: Callable[[], nn.Module] | None = None,
-    split_seed: int = 0,
+    split_seed: Draw = 0,
     rows: int | None = None,
 ) -> Problem:
     """A problem of inputs and targets by name, each [n]."""

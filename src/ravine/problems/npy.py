@@ -16,7 +16,7 @@ from ravine.problems.arrays import as_array, from_arrays
 from ravine.problems.disk import ArrayFile, Joined, Mapped, Rows, array_file, stored, words
 from ravine.problems.problem import Problem
 from ravine.problems.reading import RESIDENT, Reading
-from ravine.problems.split import check_rows, split
+from ravine.problems.split import Draw, check_rows, split
 from ravine.problems.stream import Raw, streamed
 from ravine.problems.target import understand
 
@@ -26,13 +26,13 @@ def is_arrays(folder: Path) -> bool:
     return any(folder.glob("*.npy"))
 
 
-def from_folder(path: Path, *, split_seed: int = 0, rows: int | None = None, reading: Reading = RESIDENT) -> Problem:
+def from_folder(path: Path, *, split_seed: Draw = 0, rows: int | None = None, reading: Reading = RESIDENT) -> Problem:
     """A problem of the files x.npy and y.npy, or x_train.npy, y_train.npy, x_test.npy and y_test.npy."""
     files = {file.stem: array_file(file) for file in sorted(path.glob("*.npy"))}
     return _from_files(path, path.resolve().name, files, split_seed, rows, reading)
 
 
-def from_npz(path: Path, *, split_seed: int = 0, rows: int | None = None, reading: Reading = RESIDENT) -> Problem:
+def from_npz(path: Path, *, split_seed: Draw = 0, rows: int | None = None, reading: Reading = RESIDENT) -> Problem:
     """A problem of a .npz file, read whole where it fits into memory."""
     if not reading.stream and (reading.stream is False or not reading.streams(_size(path))[0]):
         return npz.from_npz(path, split_seed=split_seed, rows=rows)
@@ -44,7 +44,7 @@ def from_npz(path: Path, *, split_seed: int = 0, rows: int | None = None, readin
 
 
 def from_memmap(
-    x: NDArray[Any], y: Any, reading: Reading, *, name: str, split_seed: int, rows: int | None, **others: Any
+    x: NDArray[Any], y: Any, reading: Reading, *, name: str, split_seed: Draw, rows: int | None, **others: Any
 ) -> Problem | None:
     """A streamed problem of a memory-mapped array; None where it fits into memory."""
     large, why = reading.streams(4 * x.size)
@@ -67,7 +67,7 @@ def _from_files(
     path: Path,
     name: str,
     files: Mapping[str, ArrayFile | None],
-    split_seed: int,
+    split_seed: Draw,
     rows: int | None,
     reading: Reading,
 ) -> Problem:
@@ -96,7 +96,7 @@ def _streamed(
     name: str,
     raws: Sequence[Raw],
     labels: Sequence[NDArray[Any]],
-    split_seed: int,
+    split_seed: Draw,
     rows: int | None,
     reading: Reading,
     said: tuple[str, ...],

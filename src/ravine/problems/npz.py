@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ravine.errors import UserError
 from ravine.problems.arrays import from_arrays
 from ravine.problems.problem import Problem
+from ravine.problems.split import Draw
 
 T = TypeVar("T")
 INPUTS = ("x", "X", "data", "images", "inputs", "features")
@@ -21,7 +22,7 @@ TARGETS = ("y", "Y", "labels", "label", "target", "targets")
 DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError)
 
 
-def from_npz(path: Path, *, split_seed: int = 0, rows: int | None = None) -> Problem:
+def from_npz(path: Path, *, split_seed: Draw = 0, rows: int | None = None) -> Problem:
     """A problem from the arrays x and y of a .npz file, or x_train, y_train, x_test and y_test."""
     arrays = read(path)
     x, y = _find(path, arrays, "train")

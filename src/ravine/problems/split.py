@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ravine.errors import UserError
-from ravine.randomness import generator
+from ravine.randomness import generator, key
 
 EVERY = 5  # one sample of five validates, one of five tests: 60 / 20 / 20
 MIN_SAMPLES = 10  # fewer leave a part with a single sample
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of ``of`` folds of the samples, held out to test: each sample lies in exactly one.
+
+    With ``inner`` a part of the others validates; without it there is nothing to choose by, all others train, and the
+    fold stands for both.
+    """
+
+    seed: int
+    place: int
+    of: int
+    inner: bool = False
+
+
+Draw: TypeAlias = int | Fold  # how parts are drawn: by a seed alone, or around a fold
+
+
+def seed_of(draw: Draw) -> int:
+    """The seed of a draw."""
+    return draw.seed if isinstance(draw, Fold) else draw
 
 
 @dataclass(frozen=True)
@@ -33,7 +57,7 @@ def split(
     samples: int,
     labels: Tensor | None,
     *,
-    seed: int,
+    seed: Draw,
     held: int = 0,
     every: int = EVERY,
     rows: int | None = None,
@@ -42,8 +66,11 @@ def split(
     """Draw the parts of ``samples`` samples, the last ``held`` of which are an official test part.
 
     ``labels`` (int64 of shape [samples]) asks for the same mixture of classes in each part; one sample of ``every``
-    that do not test validates. ``rows`` keeps at most so many samples, each part in its proportion.
+    that do not test validates. ``rows`` keeps at most so many samples, each part in its proportion. Where ``seed`` is a
+    `Fold`, an official test part is left out.
     """
+    if isinstance(seed, Fold):
+        return _around(name, samples - held, labels, seed, every, rows, classes, held)
     pool, official = torch.arange(samples - held), torch.arange(samples - held, samples)
     strata, clauses = _strata(labels, pool, every, classes)
     if rows is not None and rows < samples:
@@ -59,6 +86,51 @@ def split(
     valid, train = _draw(rest, -(-len(pool) // every), strata, seed, "valid")
     clauses += (f"{len(train):,} to train on, {len(valid):,} to validate, {len(test):,} to test",)
     return Split(train, valid, test, clauses)
+
+
+def _around(
+    name: str,
+    samples: int,
+    labels: Tensor | None,
+    fold: Fold,
+    every: int,
+    rows: int | None,
+    classes: tuple[str, ...],
+    held: int,
+) -> Split:
+    """The parts around a fold."""
+    pool = torch.arange(samples)
+    if rows is not None and rows < samples:
+        pool, _ = _draw(pool, rows, labels, fold.seed, "rows")
+    if fold.of > len(pool):
+        raise UserError(
+            f"{name}: {fold.of} folds of {len(pool)} samples would leave some empty: give at most {len(pool)}"
+        )
+    strata, clauses = _strata(labels, pool, fold.of, classes)
+    test = pool[folds(len(pool), None if strata is None else strata[pool], fold.of, fold.seed) == fold.place]
+    rest = pool[~torch.isin(pool, test)]
+    valid, train = test, rest
+    if fold.inner:
+        valid, train = _draw(rest, -(-len(rest) // every), strata, fold.seed, "valid")
+    if held:
+        clauses += ("its own test part left out",)
+    sizes = f"{len(train):,} to train on, " + (f"{len(valid):,} to validate, " if fold.inner else "")
+    return Split(train, valid, test, (*clauses, f"fold {fold.place + 1} of {fold.of}: {sizes}{len(test):,} to test"))
+
+
+def folds(samples: int, strata: Tensor | None, count: int, seed: int) -> Tensor:
+    """The fold of each sample, 0 to ``count`` - 1, by scikit-learn's splitters: int64 [samples]."""
+    # scikit-learn takes a second to import, which only folds should cost.
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    random = key(seed, "folds") % 2**32
+    kind = KFold if strata is None else StratifiedKFold
+    splitter = kind(count, shuffle=True, random_state=random)
+    of = torch.empty(samples, dtype=torch.int64)
+    places = np.zeros(samples)
+    for number, (_, held) in enumerate(splitter.split(places, None if strata is None else strata.numpy())):
+        of[torch.from_numpy(held)] = number
+    return of
 
 
 def check_rows(name: str, samples: int, rows: int | None) -> None:

@@ -16,13 +16,13 @@ from ravine.errors import UserError, unknown
 from ravine.problems import encode, multitask
 from ravine.problems.build import build
 from ravine.problems.problem import Problem
-from ravine.problems.split import check_rows, split
+from ravine.problems.split import Draw, check_rows, split
 from ravine.problems.table_file import read
 from ravine.problems.target import understand
 from ravine.types import Loss, Task
 
 
-def from_file(path: Path, target: str | None, *, split_seed: int = 0, rows: int | None = None) -> Problem:
+def from_file(path: Path, target: str | None, *, split_seed: Draw = 0, rows: int | None = None) -> Problem:
     """A problem from a CSV or Parquet file and the name of the column to predict."""
     frame, said = read(path)
     if target is None:
@@ -38,7 +38,7 @@ def from_frame(
     task: Task | None = None,
     loss: str | Loss = "auto",
     model: Callable[[], nn.Module] | None = None,
-    split_seed: int = 0,
+    split_seed: Draw = 0,
     test: tuple[Any, Any] | None = None,
     rows: int | None = None,
     said: tuple[str, ...] = (),

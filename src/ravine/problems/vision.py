@@ -16,6 +16,7 @@ from ravine.problems.download import fetch
 from ravine.problems.idx import read_cifar, read_idx
 from ravine.problems.npz import read
 from ravine.problems.problem import Problem
+from ravine.problems.split import Draw
 
 Arrays = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]  # x, y and the test part's x, y
 
@@ -99,7 +100,7 @@ CIFAR_MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
 CIFAR_SUBSET = "cifar10-subset.npz"
 
 
-def mnist_like(name: str, *, split_seed: int = 0, download: bool = True, rows: int | None = None) -> Problem:
+def mnist_like(name: str, *, split_seed: Draw = 0, download: bool = True, rows: int | None = None) -> Problem:
     """MNIST or Fashion-MNIST with its official test part; 10,000 of the training images validate."""
     source = IDX[name]
     paths = [locate(name, file, source.mirrors, download=download) for file in source.files]
@@ -107,7 +108,7 @@ def mnist_like(name: str, *, split_seed: int = 0, download: bool = True, rows: i
     return _problem(name, (x, y, held_x, held_y), source.classes, source.every, split_seed, rows)
 
 
-def cifar10(*, split_seed: int = 0, download: bool = True, rows: int | None = None) -> Problem:
+def cifar10(*, split_seed: Draw = 0, download: bool = True, rows: int | None = None) -> Problem:
     """CIFAR-10, or the subset of it in RAVINE_DATA, with its official test part; a fifth of the rest validates."""
     folder = data_folder()
     if folder is not None and (folder / CIFAR_SUBSET).is_file():
@@ -157,7 +158,7 @@ def _problem(
     arrays: Arrays,
     classes: tuple[str, ...],
     every: int,
-    split_seed: int,
+    split_seed: Draw,
     rows: int | None,
 ) -> Problem:
     x, y, held_x, held_y = arrays
