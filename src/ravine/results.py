@@ -92,7 +92,6 @@ class Baseline(_Value):
     name: str  # "ridge"
     setting: str  # "strength 10"; empty where there is none
     valid: float  # the metric on the validation part
-    seconds: float
 
 
 class Baselines(_Value):

@@ -9,7 +9,7 @@ from typing import Any
 from ravine.types import Task
 
 PLAIN_FEATURES = 14  # of a table for which products of features are tried
-FEW = 5000  # samples up to which every family is tried
+SLOW_FEATURES = 128  # up to which a family is tried that needs seconds for many
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class Classic:
     settings: Sequence[Any]
     make: Callable[[Any, Task], Any]  # (setting, task) -> estimator
     says: Callable[[Any], str]
-    most_features: int = 1 << 30
-    most_samples: int = 1 << 30
+    most_features: int = 1024
 
 
 BOTH: tuple[Task, ...] = ("classification", "regression")
@@ -34,18 +33,22 @@ STRENGTHS = (1e-2, 1.0, 1e2)
 def classics() -> list[Classic]:
     """Every family, the cheapest first."""
     near = [
-        Classic(f"k-NN {word}", BOTH, (1, 5, 15), _neighbours(metric), lambda k: f"k = {k}", 1024, FEW)
-        for word, metric in (("L1", "manhattan"), ("L2", "euclidean"), ("max distance", "chebyshev"))
+        Classic(f"k-NN {word}", BOTH, (15, 5, 1), _neighbours(metric), lambda k: f"k = {k}", most)
+        for word, metric, most in (
+            ("L1", "manhattan", SLOW_FEATURES),
+            ("L2", "euclidean", 1024),
+            ("max distance", "chebyshev", SLOW_FEATURES),
+        )
     ]
     return [
         Classic("guess", BOTH, (None,), _guess, lambda _: "the commonest class, or the mean"),
         Classic("least squares", NUMBERS, (None,), _squares, lambda _: ""),
-        Classic("ridge", NUMBERS, (0.1, 1.0, 10.0, 100.0), _ridge, lambda a: f"strength {a:g}"),
-        Classic("lasso", NUMBERS, (1e-3, 1e-2, 1e-1), _lasso, lambda a: f"strength {a:g}"),
-        Classic("polynomial", NUMBERS, (2, 3), _polynomial, lambda d: f"degree {d}", PLAIN_FEATURES, FEW),
+        Classic("ridge", NUMBERS, (100.0, 10.0, 1.0, 0.1), _ridge, lambda a: f"strength {a:g}"),
+        Classic("lasso", NUMBERS, (1e-1, 1e-2, 1e-3), _lasso, lambda a: f"strength {a:g}"),
+        Classic("polynomial", NUMBERS, (2, 3), _polynomial, lambda d: f"degree {d}", PLAIN_FEATURES),
         *near,
-        Classic("logistic", CLASSES, STRENGTHS, _logistic, lambda c: f"C = {c:g}", 1024, FEW),
-        Classic("linear SVM", CLASSES, (1e-2, 1.0), _svm, lambda c: f"C = {c:g}", 1024, FEW),
+        Classic("logistic", CLASSES, STRENGTHS, _logistic, lambda c: f"C = {c:g}"),
+        Classic("linear SVM", CLASSES, (1e-2, 1.0), _svm, lambda c: f"C = {c:g}", SLOW_FEATURES),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -21,27 +20,37 @@ MOST_NUMBERS = 1024  # of a sample; larger ones are images whose pixels no class
 RESAMPLES = 1000
 
 
-def fitted(problem: Problem, seconds: float = 2.0) -> Baselines:
-    """Each family at the setting that is best on the validation part; ``seconds`` is when no further one is begun."""
+def fitted(problem: Problem) -> Baselines:
+    """Each family at the setting that is best on the validation part, best first; a tie goes to the simpler one.
+
+    What is tried depends on sizes alone, never on a clock, so that a race resumed elsewhere says the same.
+    """
+    if why := _unfit(problem):
+        return Baselines(note=f"Baselines left out: {why}.")
     size = int(np.prod(problem.shape))
-    if problem.train.streamed or not problem.train.x.is_floating_point():
-        return Baselines(note="Baselines left out: the samples are streamed, or codes of something.")
-    if problem.train.y.dim() > 2 or (problem.task == "classification" and problem.train.y.dim() != 1):
-        return Baselines(note="Baselines left out: a sample has many labels.")
-    if size > MOST_NUMBERS:
-        return Baselines(note=f"Baselines left out: a sample has {size:,} numbers, more than {MOST_NUMBERS:,}.")
     train, valid = _arrays(problem.train, MOST_SAMPLES), _arrays(problem.valid, MOST_SAMPLES)
-    begin, rows, late = time.monotonic(), list[Baseline](), list[str]()
-    for one in classics():
-        if problem.task not in one.tasks or size > one.most_features or len(train[0]) > one.most_samples:
-            continue
-        if time.monotonic() - begin > seconds:
-            late.append(one.name)
-            continue
-        rows.append(_best(one, problem, train, valid))
+    families = [one for one in classics() if problem.task in one.tasks]
+    rows = [_best(one, problem, train, valid) for one in families if size <= one.most_features]
+    large = [one.name for one in families if size > one.most_features]
     notes = [] if len(train[0]) == len(problem.train) else [f"fitted on {len(train[0]):,} training samples"]
-    notes += [f"no time for {', '.join(late)}"] if late else []
+    notes += [f"not tried on {size:,} numbers a sample: {', '.join(large)}"] if large else []
     return Baselines(rows=sorted(rows, key=lambda row: -row.valid), note="; ".join(notes))
+
+
+def _unfit(problem: Problem) -> str:
+    """Why no classic takes these samples as they are; empty where they do."""
+    size, train = int(np.prod(problem.shape)), problem.train
+    if train.streamed or not train.x.is_floating_point():
+        return "the samples are streamed, or codes of something"
+    if problem.heads or train.y.dim() > 2 or (problem.task == "classification" and train.y.dim() != 1):
+        return "a sample has several targets"
+    if size > MOST_NUMBERS:
+        return f"a sample has {size:,} numbers, more than {MOST_NUMBERS:,}"
+    if not all(bool(part.x.isfinite().all()) for part in (train, problem.valid)):
+        return "some samples hold NaN or infinity"
+    if problem.task == "classification" and len(train.y.unique()) < 2:
+        return "the training part holds one class"
+    return ""
 
 
 def beside(problem: Problem, outputs: Sequence[NDArray[Any]]) -> Baselines:
@@ -51,7 +60,7 @@ def beside(problem: Problem, outputs: Sequence[NDArray[Any]]) -> Baselines:
     seeds, is a bootstrap over the test samples.
     """
     found = fitted(problem)
-    if not found.rows or not outputs or not len(problem.test):
+    if not found.rows or not outputs or not len(problem.test) or not bool(problem.test.x.isfinite().all()):
         return found
     best = found.rows[0]
     family = next(one for one in classics() if one.name == best.name)
@@ -60,8 +69,9 @@ def beside(problem: Problem, outputs: Sequence[NDArray[Any]]) -> Baselines:
     model = _fit(family.make(setting, problem.task), _arrays(problem.train, MOST_SAMPLES))
     own = scores(problem, np.asarray(model.predict(x)), y)
     lead = np.mean([scores(problem, out, y) for out in outputs], axis=0) - own
-    drawn = np.random.default_rng(0).integers(len(lead), size=(RESAMPLES, len(lead)))
-    low, high = np.quantile(lead[drawn].mean(axis=1), [0.025, 0.975])
+    draws = np.random.default_rng(0)
+    means = [lead[draws.integers(len(lead), size=len(lead))].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975])
     interval = Interval(mean=float(lead.mean()), low=float(low), high=float(high), values=[])
     return found.model_copy(update={"test": float(own.mean()), "lead": interval})
 
@@ -71,7 +81,7 @@ def predicted(module: nn.Module, problem: Problem) -> NDArray[Any]:
     """What a model predicts for the test part: labels, or numbers [n, outputs]."""
     module.eval()
     out = torch.cat([module(x) for x in problem.test.x.split(4096)]).double()
-    return (out.argmax(-1) if problem.task == "classification" else out).numpy()
+    return (out.argmax(-1) if problem.task == "classification" else out).cpu().numpy()
 
 
 def scores(problem: Problem, out: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
@@ -85,15 +95,14 @@ def scores(problem: Problem, out: NDArray[Any], y: NDArray[Any]) -> NDArray[np.f
 
 def _best(one: Classic, problem: Problem, train: Any, valid: Any) -> Baseline:
     """The setting with the best metric on the validation part; a tie goes to the simpler one."""
-    begin = time.monotonic()
     tried: list[tuple[float, str]] = []
     for setting in one.settings:
-        if isinstance(setting, int) and one.name.startswith("k-NN") and setting > len(train[0]):
+        if one.name.startswith("k-NN") and setting > len(train[0]):
             continue
         model = _fit(one.make(setting, problem.task), train)
         tried.append((float(scores(problem, np.asarray(model.predict(valid[0])), valid[1]).mean()), one.says(setting)))
     value, setting = max(tried, key=lambda pair: pair[0])
-    return Baseline(name=one.name, setting=setting, valid=value, seconds=time.monotonic() - begin)
+    return Baseline(name=one.name, setting=setting, valid=value)
 
 
 def _fit(model: Any, part: Any) -> Any:
@@ -105,4 +114,4 @@ def _fit(model: Any, part: Any) -> Any:
 def _arrays(part: Part, most: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Rows of numbers and their targets; of more, an evenly spread share."""
     places = np.linspace(0, len(part) - 1, min(most, len(part))).astype(np.int64)
-    return part.x.flatten(1).numpy()[places].astype(np.float64), part.y.numpy()[places]
+    return part.x.flatten(1).cpu().numpy()[places].astype(np.float64), part.y.cpu().numpy()[places]

@@ -52,7 +52,12 @@ class Keras:
         environment = {**os.environ, "KERAS_BACKEND": backend}
         command = [sys.executable, "-c", KERAS, data, str(epochs)]
         self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         if self._line() != "ready":
             raise RuntimeError(f"Keras on {backend} did not start")
@@ -95,7 +100,8 @@ def theirs(seed: int, data: dict[str, NDArray[Any]], epochs: int) -> list[float]
     from sklearn.neural_network import MLPClassifier
 
     more: dict[str, Any] = {"learning_rate_init": RATE, "alpha": 0.0, "tol": 0.0, "n_iter_no_change": epochs + 1}
-    made = MLPClassifier(HIDDEN, batch_size=BATCH, max_iter=epochs, random_state=seed, **more)
+    more |= {"batch_size": BATCH, "max_iter": epochs}
+    made = MLPClassifier(HIDDEN, random_state=seed, **more)
     return measured(made, data)
 
 
