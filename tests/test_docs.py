@@ -147,12 +147,13 @@ def test_pages_made_again_are_the_same_bytes(built: tuple[Path, str], more: Path
     assert python(MAKE, more, seed="2") == built[1]
 
 
-def test_the_examples_of_each_page_run_one_after_another() -> None:
+def test_the_examples_of_each_page_run_one_after_another(tmp_path: Path) -> None:
     lines = ["import sys, types"]
     for name in WRITTEN:
         lines.append(f"sys.modules[{name!r}] = page = types.ModuleType({name!r})")
         lines += [f"exec(compile({code!r}, {name!r}, 'exec'), vars(page))" for code in blocks(name, "python")]
-    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "did you mean 'weight_decay'?" in done.stdout and "['0.weight', '0.bias'" in done.stdout
 
