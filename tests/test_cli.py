@@ -21,8 +21,8 @@ from ravine.store import Store
 from tests.mistakes import MISTAKES
 
 COMMANDS = (
-    "race", "train", "lint", "profile", "reproduce", "ensemble", "lr", "batch", "rules", "parts", "runs", "show",
-    "report", "export", "prove", "lab", "bench",
+    "race", "train", "predict", "ensemble", "evaluate", "reproduce", "lint", "lr", "batch", "profile", "rules", "parts",
+    "lab", "runs", "show", "report", "export", "prove", "bench",
 )  # fmt: skip
 QUICK = ("--epochs", "2", "--rules", "adam,sgd", "--budget", "6", "--seeds", "2", "--model", "mlp:8", "--lanes", "64")
 SCRIPT = [sys.executable, "-c", "from ravine.cli import main; main()"]

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +22,8 @@ from tests.commands import options
 from tests.test_toy_rule import TOY
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = ("index", "start", "race", "optimizers", "solvers", "estimators")
+WRITTEN = ("index", "start", "race", "optimizers", "solvers", "estimators", "training", "data", "many-devices")
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FAMILIES = {kind.family for kind in catalogue().values()}
 
@@ -65,7 +67,7 @@ book = config.extra["book"]
 MAKE = """
 from pathlib import Path
 from ravine.handbook.book import Book
-book = Book.make(Path("docs/data/costs.json"))
+book = Book.make(Path("docs/data/costs.json"), Path("docs/data/lab"))
 """
 DIGEST = "import hashlib; print(hashlib.sha256(repr(sorted(book.pages().items())).encode()).hexdigest())"
 
@@ -145,24 +147,35 @@ def test_pages_made_again_are_the_same_bytes(built: tuple[Path, str], more: Path
     assert python(MAKE, more, seed="2") == built[1]
 
 
-def test_the_examples_of_each_page_run_one_after_another() -> None:
+def test_the_examples_of_each_page_run_one_after_another(tmp_path: Path) -> None:
     lines = ["import sys, types"]
     for name in WRITTEN:
         lines.append(f"sys.modules[{name!r}] = page = types.ModuleType({name!r})")
         lines += [f"exec(compile({code!r}, {name!r}, 'exec'), vars(page))" for code in blocks(name, "python")]
-    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "did you mean 'weight_decay'?" in done.stdout and "['0.weight', '0.bias'" in done.stdout
 
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_commands_of_a_page_exist(name: str) -> None:
-    for row in (row for code in blocks(name, "sh") for row in code.splitlines()):
+    known = options()
+    for row in (row for code in blocks(name, "sh") for row in code.splitlines() if row):
         program, *words = shlex.split(row, comments=True)
+        if program == "torchrun":
+            program, *words = words[words.index("-m") + 1 :]
         if program == "ravine":
-            assert {word for word in words if word.startswith("--")} <= {*options()[words[0]]}, row
+            assert {word for word in words if word.startswith("--")} <= {*known[command_of(words, known)]}, row
+        elif program == "pip":
+            assert words[-1].partition("[")[2].rstrip("]") in EXTRAS, row
         else:
             assert (ROOT / program).is_file(), row
+
+
+def command_of(words: list[str], known: dict[str, list[str]]) -> str:
+    """The command that a line names, with its group where it has one: "recipe explain"."""
+    return next(name for name in (" ".join(words[:2]), words[0]) if name in known)
 
 
 def blocks(name: str, language: str) -> Iterator[str]:

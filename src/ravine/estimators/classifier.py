@@ -59,9 +59,14 @@ class RavineClassifier(ClassifierMixin, Estimator):
         random_state: seed of the draw, the order of samples and what is held out.
 
     Attributes:
-        classes_, n_features_in_, feature_names_in_ (of a frame), n_iter_ (epochs), loss_curve_ (one an epoch),
-        validation_curve_ (of the part held out), recipe_ (every decision as a `ravine.Recipe`), race_ (the
-        `RaceResult` of optimizer="auto").
+        classes_: labels, sorted.
+        n_features_in_: features of a sample.
+        feature_names_in_: their names, where x was a frame.
+        n_iter_: epochs that were trained.
+        loss_curve_: mean training loss of each epoch.
+        validation_curve_: loss on the part held out, where there is one.
+        recipe_: every decision of the fit, as a `ravine.Recipe`.
+        race_: the `RaceResult` of optimizer="auto".
 
     >>> from sklearn.datasets import load_iris
     >>> x, y = load_iris(return_X_y=True)

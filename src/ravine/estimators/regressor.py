@@ -23,9 +23,13 @@ class RavineRegressor(RegressorMixin, Estimator):
     `RavineClassifier`.
 
     Attributes:
-        n_features_in_, feature_names_in_ (of a frame), n_iter_ (epochs), loss_curve_ (one an epoch),
-        validation_curve_ (of the part held out), recipe_ (every decision as a `ravine.Recipe`), race_ (the
-        `RaceResult` of optimizer="auto").
+        n_features_in_: features of a sample.
+        feature_names_in_: their names, where x was a frame.
+        n_iter_: epochs that were trained.
+        loss_curve_: mean training loss of each epoch.
+        validation_curve_: loss on the part held out, where there is one.
+        recipe_: every decision of the fit, as a `ravine.Recipe`.
+        race_: the `RaceResult` of optimizer="auto".
 
     >>> from sklearn.datasets import load_diabetes
     >>> x, y = load_diabetes(return_X_y=True)

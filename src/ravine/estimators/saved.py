@@ -101,9 +101,7 @@ def _plain(name: str, value: Any) -> Any:
         raise UserError(f"{name} is a {type(value).__name__}, which JSON cannot hold: fit with plain values") from None
 
 
-def load_model(
-    path: str | Path, *, model: Callable[[], nn.Module] | None = None
-) -> RavineClassifier | RavineRegressor:
+def load_model(path: str | Path, *, model: Callable[[], nn.Module] | None = None) -> RavineClassifier | RavineRegressor:
     """The fitted estimator that a folder holds; nothing in it is run as code.
 
     ``model`` is the function that made the network, where that was code of your own.

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from typer import Typer
 from typer.models import ArgumentInfo
 
 from ravine.cli import app
@@ -26,10 +27,19 @@ def page() -> str:
         "to standard error, so everything can be piped; `--json` gives machines what people see. "
         "`ravine --install-completion` completes names in your shell.",
     ]
-    for command in app.registered_commands:
-        if command.callback is not None:
-            parts += _command(command.name or command.callback.__name__, command.callback)
+    for name, function in _commands(app):
+        parts += _command(name, function)
     return "\n\n".join(parts)
+
+
+def _commands(place: Typer, before: str = "") -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The commands and, after them, those of groups: "recipe explain"."""
+    for command in place.registered_commands:
+        if command.callback is not None:
+            yield before + (command.name or command.callback.__name__), command.callback
+    for group in place.registered_groups:
+        if group.typer_instance is not None:
+            yield from _commands(group.typer_instance, f"{before}{group.name} ")
 
 
 def _command(name: str, function: Callable[..., Any]) -> Iterator[str]:

@@ -133,6 +133,7 @@ class Training:
         self.recipe, self.problem, self.folder = recipe, problem, folder
         self.team = team or Alone()
         recipe.check()
+        check_streamable(recipe.make_rule(), problem)
         self.trained = loss_of(problem)
         self.loss = loss_of(replace(problem, loss=recipe.criterion)) if recipe.criterion else self.trained
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem, Precision(recipe.precision))
@@ -145,7 +146,6 @@ class Training:
             raise UserError(
                 f"--log-samples: {name_of(recipe.make_rule())} sees all training samples at every step: leave it out"
             )
-        check_streamable(recipe.make_rule(), problem)
         self.plateau, self.waiting = recipe.make_plateau(), Waiting()
         self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
