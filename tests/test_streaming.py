@@ -134,6 +134,7 @@ def test_a_race_on_streamed_data_is_the_race_in_memory(tmp_path: Path) -> None:
     assert [row.rule for row in one.ranking] == [row.rule for row in other.ranking]
     for a, b in zip(one.ranking, other.ranking, strict=True):
         assert a.valid_loss.mean == pytest.approx(b.valid_loss.mean, rel=1e-6)
+    assert other.baselines is not None and "streamed" in other.baselines.note
 
 
 def test_a_killed_run_on_streamed_data_goes_on_to_the_same_bits(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -53,14 +53,14 @@ def _unfit(problem: Problem) -> str:
     return ""
 
 
-def beside(problem: Problem, outputs: Sequence[NDArray[Any]]) -> Baselines:
+def beside(problem: Problem, outputs: Iterable[NDArray[Any]]) -> Baselines:
     """The baselines, the best of them on the test part once, and the winner's lead over it.
 
-    ``outputs`` are the winner's predictions for the test part, of each seed. The interval of the lead, of the mean over
-    seeds, is a bootstrap over the test samples.
+    ``outputs`` are the winner's predictions for the test part, of each seed, asked for only where there is a baseline.
+    The interval of the lead, of the mean over seeds, is a bootstrap over the test samples.
     """
     found = fitted(problem)
-    if not found.rows or not outputs or not len(problem.test) or not bool(problem.test.x.isfinite().all()):
+    if not found.rows or problem.test.streamed or not len(problem.test) or not bool(problem.test.x.isfinite().all()):
         return found
     best = found.rows[0]
     family = next(one for one in classics() if one.name == best.name)

@@ -193,8 +193,8 @@ class Race:
             own = [run for run in self.runs if run.stage != "rung" and run.candidate.config == rows[0].config]
             measured = [self.designs.tested(run, run.best) for run in own if run.best is not None]
             self.test = interval([metric for _, metric in measured]), interval([loss for loss, _ in measured])
-            if self.spec.baselines:
-                self.baselines = beside(self.problem, [self._on_test(run) for run in own if run.best is not None])
+            if self.spec.baselines and measured:
+                self.baselines = beside(self.problem, (self._on_test(run) for run in own if run.best is not None))
 
     def _on_test(self, run: Run) -> Any:
         """What a run's best model predicts for the test part: labels, or numbers."""
