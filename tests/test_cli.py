@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from ravine.cli import app, main
+from ravine.cli.app import flowed
 from ravine.store import Store
 from tests.mistakes import MISTAKES
 
@@ -86,6 +87,24 @@ def test_help_teaches(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
     if words in ((), ("race",), ("train",), ("lr",), ("rules",)):
         taught = ("ravine race digits", "ravine train", "ravine lr digits", "ravine rules nadam")
         assert any(example in shown for example in taught)
+
+
+def test_examples_of_the_help_fit_a_terminal_of_80_columns() -> None:
+    groups = [app, *(group.typer_instance for group in app.registered_groups if group.typer_instance)]
+    for command in (command for group in groups for command in group.registered_commands):
+        text = flowed(command.callback.__doc__ or "") if command.callback else ""
+        assert [line for line in text.split("\n") if line.startswith(" ") and len(line) > 78] == []
+
+
+def test_prose_of_the_help_is_broken_by_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert call("prove", "--help") == 0
+    lines = [line.strip() for line in capsys.readouterr().out.split("╭")[0].split("\n")]
+    first = next(place for place, line in enumerate(lines) if line.startswith("Every rule"))
+    last = next(place for place, line in enumerate(lines) if line.endswith("of it."))
+    assert all(len(line) > 60 for line in lines[first:last])
 
 
 def test_every_command_is_known_here() -> None:

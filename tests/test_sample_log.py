@@ -125,5 +125,8 @@ def test_two_logs_are_compared_step_by_step(tmp_path: Path) -> None:
     assert same.exit_code == 0 and "the same samples in the same order in all 7 steps" in same.output.replace("\n", " ")
     differs = runner.invoke(app, ["data", "samples", str(one), str(third)])
     assert differs.exit_code == 1 and "step 0 saw other samples" in differs.output.replace("\n", " ")
+    (tmp_path / "r.toml").write_text("no log")
+    none = runner.invoke(app, ["data", "samples", str(one), str(tmp_path / "r.toml")])
+    assert none.output == "" and "is no log of samples" in str(none.exception)  # nothing is said before both are read
     ids = runner.invoke(app, ["data", "samples", str(one), "--step", "2"]).output.split()
     assert ids == [str(i) for i in Batches(Clock(60, 8, 4)).at([0], 2)[0].tolist()]

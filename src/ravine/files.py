@@ -87,7 +87,8 @@ def check_folder(folder: Path) -> None:
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():
-        raise UserError(f"{folder}: {place} is a file, not a folder; choose another folder")
+        found = f"{folder}: {place}" if place != folder else str(folder)
+        raise UserError(f"{found} is a file, not a folder; choose another folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise UserError(f"{folder}: no right to write there; choose another folder")
 

@@ -39,6 +39,7 @@ DEFAULTS = {
     "lstm": "64x1", "transformer": "64x2",
 }  # fmt: skip
 IMAGES = ("cnn", "resnet")
+MOST = 10_000_000  # wide; a slip of the keys, rather than a model
 DEEP = ("resmlp", "rnn", "lstm", "transformer")  # one width, so many layers
 NORM = {"resnet": "batch", "transformer": "layer"}  # what "auto" stands for; none elsewhere
 DATA: dict[str, Data] = {
@@ -79,7 +80,12 @@ def model_factory(
     _check_shape(read, shape)
     made = _factory(read, shape, outputs, (act, read.dropout, norm, norm_place))
     with torch.random.fork_rng(devices=[]):
-        made()  # groups that do not divide a width are found here
+        try:
+            made()  # groups that do not divide a width are found here
+        except RuntimeError as error:
+            if "allocate memory" not in str(error):
+                raise
+            raise UserError(f"model {word}: its weights do not fit into memory; give smaller widths") from error
     return made
 
 
@@ -126,6 +132,8 @@ def _read(word: str) -> _Word:
     except ValueError:
         raise UserError(f"model {word}: expected whole numbers as in {example} or {example}:0.5") from None
     bad = any(w < 1 for w in widths) or depth < 1 or (deep and len(widths) != 1)
+    if max([*widths, depth]) > MOST:
+        raise UserError(f"model {word}: {max([*widths, depth])} is too large; widths and layers go up to {MOST:,}")
     if (rest and not default) or bad or not 0 <= dropout < 1:
         raise UserError(f"model {word}: widths must be 1 or more and dropout in [0, 1); {kind} is {WORDS[kind]}")
     return _Word(word, kind, widths, depth, dropout)

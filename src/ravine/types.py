@@ -13,3 +13,5 @@ Task: TypeAlias = Literal["classification", "regression"]
 Loss: TypeAlias = Callable[[Any, Any], Any]  # (prediction [n, ...], target [n, ...]) -> mean loss, a scalar tensor
 Numbers: TypeAlias = Literal["float32", "float64", "bfloat16", "float16"]  # what a run computes in
 Values: TypeAlias = Mapping[str, float]  # hyperparameters by name
+
+SEED_MOST = 2**62  # what is counted up from it still fits into 64 bits, in a database too

@@ -125,8 +125,8 @@ def _check(rule: Rule, epochs: int, seeds: int, lr: float | None) -> None:
         raise UserError(f"{name_of(rule)} has no learning rate of its own to scale with the batch")
     if epochs < 1:
         raise UserError(f"epochs={epochs}: give 1 or more")
-    if seeds < 2:
-        raise UserError(f"seeds={seeds}: an interval needs 2 or more")
+    if not 2 <= seeds <= 1000:
+        raise UserError(f"seeds={seeds}: an interval needs 2 or more, and 1,000 at most")
     if lr is not None and not (math.isfinite(lr) and lr > 0):
         raise UserError(f"lr={lr!r}: give a positive number")
 

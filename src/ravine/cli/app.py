@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
@@ -24,10 +25,10 @@ app = typer.Typer(
 
     [bold]Start here[/bold]
 
-      ravine race digits                          a ranking in seconds, on bundled data
-      ravine race my.csv --target price           your own table
-      ravine race mycode.train:problem            your own model and data
-      ravine train race-digits-7f3a/winner.toml   the winner's numbers again
+      ravine race digits                         a ranking in seconds, data bundled
+      ravine race my.csv --target price          your own table
+      ravine race mycode.train:problem           your own model and data
+      ravine train race-digits-7f3a/winner.toml  the winner's numbers again
     """,
 )
 
@@ -53,6 +54,7 @@ def main() -> None:
     # that others use too a race took ten times as long; alone, short spins cost a few per cent.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     signal.signal(signal.SIGTERM, _terminate)
+    _flow(app)
     try:
         raise SystemExit(app(prog_name="ravine", standalone_mode=False) or 0)
     except typer.TyperException as error:  # an option that does not exist, a number out of range, no command
@@ -69,6 +71,30 @@ def main() -> None:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+
+
+def flowed(text: str) -> str:
+    r"""A help text whose prose is a line a paragraph, for the terminal to break; what is indented stays as it is.
+
+    >>> print(flowed("One.\n\nTwo begins\nand ends.\n\n  ravine this\n  ravine that"))
+    One.
+    <BLANKLINE>
+    Two begins and ends.
+    <BLANKLINE>
+      ravine this
+      ravine that
+    """
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(each if each.startswith(" ") else each.replace("\n", " ") for each in paragraphs)
+
+
+def _flow(commands: typer.Typer) -> None:
+    """Let the help of every command be broken at the width of the terminal."""
+    for command in commands.registered_commands:
+        command.help = flowed(getattr(command.callback, "__doc__", "") or "")
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _flow(group.typer_instance)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

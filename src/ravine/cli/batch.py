@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ravine.cli.app import app
+from ravine.types import SEED_MOST
 
 
 @app.command()
@@ -28,7 +29,7 @@ def batch(
     ] = "auto",
     epochs: Annotated[int, typer.Option(help="of every run")] = 10,
     seeds: Annotated[int, typer.Option(help="runs of each size")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="of all that is drawn")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MOST, help="of all that is drawn")] = 0,
     out: Annotated[Path | None, typer.Option(help="HTML file to write, with figures", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="print every number as JSON")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from ravine.cli.app import app
 from ravine.errors import UserError
+from ravine.types import SEED_MOST
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +29,7 @@ def show(
     ] = None,
     rows: Annotated[int, typer.Option(min=1, max=40, help="images")] = 6,
     columns: Annotated[int, typer.Option(min=1, max=24, help="epochs of each")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="of the run whose draws are shown")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MOST, help="of the run whose draws are shown")] = 0,
 ) -> None:
     """Draw training images beside what augmentation makes of them, exactly as a run of that seed would.
 
@@ -72,7 +73,8 @@ def samples(
     from ravine.training.samples import FILE, facts_of, first_difference, read
 
     paths = [path / FILE if path.is_dir() else path for path in (run, other) if path is not None]
-    facts, count, last, shown = facts_of(paths[0]), 0, b"", None
+    facts, *_ = [facts_of(path) for path in paths]  # all are logs, before a word is said
+    count, last, shown = 0, b"", None
     for seen in read(paths[0]):
         count, last = count + 1, seen.chain
         shown = seen if seen.step == step else shown

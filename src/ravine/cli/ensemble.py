@@ -65,6 +65,8 @@ def ensemble(
     running = Members(read, problem, kind, members, folder)
     if holds(folder) and not resume:
         raise UserError(f"{folder} holds a run already: go on with --resume, or name another folder")
+    if resume and not holds(folder):
+        raise UserError(f"{folder}: no checkpoint is there to resume; start without --resume")
     begin = time.monotonic()
     with running.saving.claimed():
         if resume:

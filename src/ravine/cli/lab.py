@@ -24,7 +24,9 @@ def lab(
     quick: Annotated[
         bool, typer.Option("--quick", help="a small version, to see it run; it seldom decides anything")
     ] = False,
-    seeds: Annotated[int | None, typer.Option(min=3, help="runs of each arm; default: the experiment's own")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=3, max=1000, help="runs of each arm; default: the experiment's own")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="HTML file to write; default: lab-NAME.html", show_default=False)
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ravine.cli.app import app
+from ravine.types import SEED_MOST
 
 
 @app.command()
@@ -24,7 +25,7 @@ def lr(
     high: Annotated[float, typer.Option(help="last learning rate of the sweep")] = 100.0,
     steps: Annotated[int, typer.Option(help="optimizer steps of the sweep, 40 at least")] = 200,
     seeds: Annotated[int, typer.Option(help="sweeps, each with its own draw and order")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="of all that is drawn")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MOST, help="of all that is drawn")] = 0,
     tried: Annotated[bool, typer.Option(help="test the suggestion by twelve constant rates")] = True,
     out: Annotated[Path | None, typer.Option(help="HTML file to write, with the plot", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="print every number as JSON")] = False,

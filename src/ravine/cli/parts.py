@@ -33,7 +33,7 @@ def parts(
       ravine parts
       ravine parts xavier
       ravine parts --plot parts.html
-      ravine race digits --model resnet:16,32 --activation swish --norm group:8 --init he
+      ravine race digits --model resnet:16,32 --norm group:8 --init he
     """
     from ravine import initial
     from ravine.errors import unknown

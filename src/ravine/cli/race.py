@@ -13,6 +13,7 @@ import typer
 from ravine.cli import read
 from ravine.cli.app import app
 from ravine.errors import UserError
+from ravine.types import SEED_MOST
 
 if TYPE_CHECKING:
     from ravine.racing.race import Race
@@ -99,8 +100,8 @@ def race(
             rich_help_panel=PLAN,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of everything drawn", rich_help_panel=PLAN)] = 0,
-    seeds: Annotated[int, typer.Option(min=2, help="fresh seeds of the finals", rich_help_panel=PLAN)] = 5,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MOST, help="of everything drawn", rich_help_panel=PLAN)] = 0,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds of the finals", rich_help_panel=PLAN)] = 5,
     finalists: Annotated[int, typer.Option(min=1, help="rules in the finals", rich_help_panel=PLAN)] = 3,
     defaults: Annotated[
         bool, typer.Option(help="repeat the finalists' rules at their defaults too", rich_help_panel=PLAN)
@@ -176,8 +177,8 @@ def race(
       ravine race my.csv --target price --budget 10m
       ravine race mnist --model cnn:16,32 --rules adam,nadam,momentum --epochs 3
       ravine race digits --over lr=1e-4..1e-1 --over schedule=cosine,constant
-      ravine race digits --over init=he,xavier --over dropout=0..0.6 --over l2=1e-6..1e-2
-      ravine race --resume                          the last one in this folder
+      ravine race digits --over init=he,xavier --over dropout=0..0.6
+      ravine race --resume                   the last one in this folder
     """
     from ravine.cli import shared as sharing
     from ravine.racing.spec import RaceSpec

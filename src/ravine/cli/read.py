@@ -47,6 +47,9 @@ def ranges(texts: Sequence[str]) -> tuple[dict[str, Values], list[str]]:
         name, _, rest = text.partition("=")
         low, dots, high = rest.partition("..")
         choices = [word.strip() for word in rest.split("|" if "|" in rest else ",") if word.strip()]
+        twice = [word for place, word in enumerate(choices) if word in choices[:place]]
+        if name in found or twice:
+            raise UserError(f"--over {text}: {name if name in found else twice[0]} stands twice; give it once")
         if name == "schedule" and choices:
             schedules += choices
             continue

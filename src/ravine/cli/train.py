@@ -68,7 +68,7 @@ def train(
       ravine train race-digits-7f3a/winner.toml
       ravine train recipe.toml --out mine           then, if it was killed:
       ravine train recipe.toml --out mine --resume
-      ravine train recipe.toml --log-samples        which samples each step saw: ravine data samples
+      ravine train recipe.toml --log-samples        then: ravine data samples
     """
     from ravine.checkpoints import holds
     from ravine.cli.kept import begun, each, fail

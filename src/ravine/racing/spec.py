@@ -11,7 +11,7 @@ from ravine.losses import loss_text
 from ravine.problems.balance import Over
 from ravine.problems.reading import Reading
 from ravine.problems.sampling import SHUFFLED
-from ravine.types import Numbers
+from ravine.types import SEED_MOST, Numbers
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
 
@@ -40,8 +40,8 @@ class RaceSpec(BaseModel):
     seconds: float | None = Field(default=None, gt=0)  # or a time to keep to
     epochs: int | None = Field(default=None, ge=1)
     batch: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
-    split_seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=SEED_MOST)
+    split_seed: int = Field(default=0, ge=0, le=SEED_MOST)
     stream: bool | None = None  # as in a recipe
     bad_images: str = "stop"
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw
@@ -52,7 +52,7 @@ class RaceSpec(BaseModel):
     metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss
     sampling: str = SHUFFLED  # or cyclic, random, balanced: the same for every contender
     finalists: int = Field(default=3, ge=1)
-    seeds: int = Field(default=5, ge=2)
+    seeds: int = Field(default=5, ge=2, le=1000)
     defaults: bool = True  # each finalist's rule at its defaults too, over the same seeds
     eta: int = Field(default=3, ge=2)
     widen: bool = True

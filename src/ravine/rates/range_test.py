@@ -95,6 +95,8 @@ def _check(low: float, high: float, steps: int, seeds: int) -> None:
         raise UserError(f"a sweep of {steps} steps is too short to be read: give {FEWEST} or more")
     if seeds < 1:
         raise UserError(f"seeds={seeds!r}: give 1 or more")
+    if steps * seeds > 1_000_000:
+        raise UserError(f"{seeds:,} sweeps of {steps:,} steps: give at most 1,000,000 steps in all")
 
 
 def _setting(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine.errors import UserError
+from ravine.files import reason
 from ravine.recipe.recipe import FORMAT, Recipe
 from ravine.validation import validated
 
@@ -30,8 +31,10 @@ def load_recipe(path: str | Path) -> Recipe:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid TOML: it is not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from error
     return recipe_from(data, str(path))

@@ -25,7 +25,7 @@ from ravine.rules.rule import Declared, Rule, hypers, name_of
 from ravine.schedules import Plateau, Schedule, check, from_spec, plateau_from
 from ravine.solvers.spec import contender_from_spec, follows_schedule
 from ravine.transfer import Transfer
-from ravine.types import Numbers
+from ravine.types import SEED_MOST, Numbers
 
 FORMAT = 1
 BATCH = "batch"  # what a schedule may multiply beside the hyperparameters
@@ -61,8 +61,8 @@ class Recipe(BaseModel):
     criterion: Annotated[str | None, BeforeValidator(loss_text)] = None  # measured in place of the loss
     epochs: int = Field(default=30, ge=1)
     batch: int = Field(default=64, ge=1)
-    seed: int = Field(default=0, ge=0)
-    split_seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=SEED_MOST)
+    split_seed: int = Field(default=0, ge=0, le=SEED_MOST)
     stream: bool | None = None  # inputs are read when they are needed; None: where they take half of the free memory
     bad_images: str = "stop"  # or skip: damaged ones are left out
     preprocess: list[str] | None = None  # None: standardised, as loaded; []: raw

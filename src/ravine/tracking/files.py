@@ -10,6 +10,7 @@ from pathlib import Path
 from ravine.errors import UserError
 from ravine.tracking.log import About
 
+BEGIN = b'{"event": '  # how every line of JSON begins
 FIRST = ("run", "step", "epoch", "train_loss", "valid_loss", "metric", "lr")
 
 
@@ -21,7 +22,7 @@ class Csv:
     def __init__(self, path: Path, metrics: Sequence[str]) -> None:
         self.path, self.columns = path, [*FIRST, *metrics]
         if path.exists() and path.stat().st_size:
-            with path.open(newline="", encoding="utf-8") as file:
+            with path.open(newline="", encoding="utf-8", errors="replace") as file:
                 found = next(csv.reader(file), [])
             if found != self.columns:
                 raise UserError(f"--log csv:{path}: the file there has other columns: name another file")
@@ -58,6 +59,10 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.exists() and path.stat().st_size:
+            with path.open("rb") as file:
+                if not file.read(len(BEGIN)) == BEGIN:
+                    raise UserError(f"--log jsonl:{path}: the file there is no such log: name another file")
         self._file = None
 
     def _write(self, *rows: Mapping[str, object]) -> None:
