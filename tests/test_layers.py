@@ -18,7 +18,7 @@ LAYERS = (
     "results", "reading", "problems.blame", "code", "metrics",
     "problems.inputs", "problems.heads", "problems.balance", "problems.problem",
     "engines", "penalties", "optim", "entries", "solvers",
-    "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions",
+    "problems", "blocks", "initial", "noise", "losses", "models", "transfer", "recipe", "decisions", "baselines",
     "training", "linting", "explain",
     "made_with", "racing", "tracking", "store", "report", "profiling", "reproduction",
     "estimators",

@@ -103,7 +103,10 @@ def test_the_test_part_decides_nothing() -> None:
     whole = load("wine")
     poisoned = replace(whole, test=Part(torch.full_like(whole.test.x, torch.nan), whole.test.y))
     want, got = facts(raced(whole)), facts(raced(poisoned))
-    assert got.ranking == want.ranking and got.runs == want.runs and got.verdict == want.verdict
+    assert got.ranking == want.ranking and got.runs == want.runs
+    assert want.verdict.startswith(got.verdict)  # beside classical models nothing can be said of samples that are NaN
+    assert got.baselines is not None and want.baselines is not None
+    assert got.baselines.rows == want.baselines.rows and got.baselines.lead is None
     assert want.test is not None and got.test is not None and got.test != want.test
 
 

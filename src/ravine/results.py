@@ -86,6 +86,23 @@ class Searched(_Value):
     base: Any = None  # what contenders at the defaults have
 
 
+class Baseline(_Value):
+    """A classical model at the setting that was best on the validation part."""
+
+    name: str  # "ridge"
+    setting: str  # "strength 10"; empty where there is none
+    valid: float  # the metric on the validation part
+
+
+class Baselines(_Value):
+    """The classical models beside a race, best first, and how the winner stands against the best of them."""
+
+    rows: list[Baseline] = Field(default_factory=list[Baseline])
+    note: str = ""  # what was left out, and why
+    test: float | None = None  # the best one's metric on the test part, looked at once
+    lead: Interval | None = None  # of the winner over it, on the same test samples; bootstrap over samples
+
+
 class Cost(_Value):
     """What the race cost."""
 
@@ -147,6 +164,7 @@ class RaceResult(_Value):
     runs: list[RunResult]
     ranking: list[Standing]
     verdict: str  # one or two sentences
+    baselines: Baselines | None = None
     test: Interval | None = None  # the winner's metric on the test part, looked at once; one value a seed
     test_loss: Interval | None = None
     winner: dict[str, Any] | None = None  # the recipe

@@ -140,6 +140,9 @@ def race(
     widen: Annotated[
         bool, typer.Option(help="widen a range whose best value lies at its edge", rich_help_panel=SPACE)
     ] = True,
+    baselines: Annotated[
+        bool, typer.Option(help="classical models beside the winner, at the end", rich_help_panel=PLAN)
+    ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with an interrupted race", rich_help_panel=FILES)
     ] = False,
@@ -214,7 +217,7 @@ def race(
         metrics=read.names(metrics, "--metrics") if metrics else [],
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
         stream=stream, bad_images=bad_images,
-        widen=widen, lanes=lanes, workers=workers,
+        baselines=baselines, widen=widen, lanes=lanes, workers=workers,
     )  # fmt: skip
     running = _started(spec, out)
     running.saving.keep = keep

@@ -188,7 +188,7 @@ def _raced(settings: Settings, problem: Problem, made: Made, seed: int) -> Fit:
     for name in ("learning_rate", "optimizer_options"):
         if getattr(settings, name) is not None:
             raise UserError(f'optimizer="auto" finds {name} by a race: leave it out, or name an optimizer')
-    fields = _common(settings, problem, seed) | {"budget": settings.race_budget}
+    fields = _common(settings, problem, seed) | {"budget": settings.race_budget, "baselines": False}
     if settings.schedule is not None:
         shape = {"name": settings.schedule} if isinstance(settings.schedule, str) else dict(settings.schedule)
         fields["schedules"] = [shape]

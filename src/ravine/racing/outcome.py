@@ -40,6 +40,7 @@ def result_of(race: Race) -> RaceResult:
         runs=[run.result("finished" if run.tick >= race.clock.ticks else "stopped") for run in race.runs],
         ranking=rows,
         verdict="",
+        baselines=race.baselines,
         test=race.test[0] if race.test else None,
         test_loss=race.test[1] if race.test else None,
         winner=_recipe(race, rows[0]).model_dump(exclude_none=True) if rows else None,

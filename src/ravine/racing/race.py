@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from ravine.baselines.compare import beside, predicted
 from ravine.engines.lane import Model
 from ravine.losses import loss_of
 from ravine.problems.decide import decided
@@ -23,7 +24,7 @@ from ravine.racing.setup import Setup
 from ravine.racing.space import draw, widen
 from ravine.racing.spec import RaceSpec
 from ravine.racing.statistics import interval
-from ravine.results import Interval, Standing
+from ravine.results import Baselines, Interval, Standing
 from ravine.rules.interval import Search
 from ravine.rules.rule import name_of
 from ravine.training.interrupt import Request, stop_on_request
@@ -57,6 +58,7 @@ class Race:
         self.before = 0.0  # seconds of earlier sessions
         self.lane_steps_before = 0
         self.test: tuple[Interval, Interval] | None = None
+        self.baselines: Baselines | None = None
         self.interrupted = self.out_of_time = False
         self._request = Request()
         self._begin = time.monotonic()
@@ -191,6 +193,14 @@ class Race:
             own = [run for run in self.runs if run.stage != "rung" and run.candidate.config == rows[0].config]
             measured = [self.designs.tested(run, run.best) for run in own if run.best is not None]
             self.test = interval([metric for _, metric in measured]), interval([loss for loss, _ in measured])
+            if self.spec.baselines:
+                self.baselines = beside(self.problem, [self._on_test(run) for run in own if run.best is not None])
+
+    def _on_test(self, run: Run) -> Any:
+        """What a run's best model predicts for the test part: labels, or numbers."""
+        world = self.designs.of(run)
+        assert run.best is not None
+        return predicted(world.models[0].load(run.best), world.problem)
 
     def _go(self, field: Sequence[Run], to_tick: int, keep_best: bool = False) -> Iterator[Moment]:
         if self._track is None:
@@ -236,6 +246,7 @@ class Race:
             "plan": None if self.plan is None else vars(self.plan),
             "ranges": {rule: {h: vars(s) for h, s in own.items()} for rule, own in self.space.ranges.items()},
             "widened": self.space.widened,
+            "baselines": None if self.baselines is None else self.baselines.model_dump(),
             "test": None if self.test is None else [part.model_dump() for part in self.test],
         }
 
@@ -249,5 +260,7 @@ class Race:
         self.plan = None if facts["plan"] is None else Plan(**facts["plan"])
         self.setup = self.setup.with_budget(facts["budget"])
         self.space = self.setup.restored(facts["ranges"], facts["widened"])
+        if facts.get("baselines") is not None:
+            self.baselines = Baselines.model_validate(facts["baselines"])
         if facts["test"] is not None:
             self.test = Interval.model_validate(facts["test"][0]), Interval.model_validate(facts["test"][1])

@@ -56,6 +56,7 @@ class RaceSpec(BaseModel):
     defaults: bool = True  # each finalist's rule at its defaults too, over the same seeds
     eta: int = Field(default=3, ge=2)
     widen: bool = True
+    baselines: bool = True  # classical models beside the winner, at the end
     lanes: int | None = Field(default=None, ge=1)  # how many share a program; None: measured
     workers: int | None = Field(default=None, ge=1)  # how many programs run at once; None: one a thread of torch
 

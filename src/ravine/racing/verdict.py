@@ -26,7 +26,18 @@ def verdict(result: RaceResult) -> str:
         if rest:
             beaten = _listed([row.rule for row in rest])
             text += f", its loss lower than {beaten}'s beyond noise over {_seeds(first)} seeds"
-    return f"{text}. {_tuning(first)}"
+    return f"{text}. {_tuning(first)}{_against_classics(result)}"
+
+
+def _against_classics(result: RaceResult) -> str:
+    """A warning where the network does not beat the best classical model on the test part."""
+    found = result.baselines
+    if found is None or found.lead is None or found.lead.low > 0:
+        return ""
+    name = found.rows[0].name
+    if found.lead.high < 0:
+        return f" A classical model does better: {name} beats the network on the test part."
+    return f" The network does not measurably beat a classical model: {name} is within noise of it."
 
 
 def _easiest(tied: Sequence[Standing], result: RaceResult) -> str:

@@ -142,3 +142,25 @@ def tried(run: RunResult) -> str:
     values += f", {chosen(run.choices)}" if run.choices else ""
     end = run.reason or f"{run.status} at epoch {run.curve[-1].epoch:.3g}" if run.curve else run.status
     return f"{run.id} · {run.rule} · {values} · {run.schedule} · loss {plain(run.valid_loss)} · {end}"
+
+
+def baselines(result: RaceResult) -> str:
+    """The best classical model, on the validation and the test part, and the winner's lead over it."""
+    found = result.baselines
+    if found is None or not found.rows:
+        return "" if found is None else found.note
+    best = found.rows[0]
+    setting = f" ({best.setting})" if best.setting else ""
+    text = f"Baselines: best {best.name}{setting}, {result.metric_name} {_share(result, best.valid)} in validation"
+    if found.test is not None and found.lead is not None:
+        lead = found.lead
+        word = "beats it" if lead.low > 0 else "loses to it" if lead.high < 0 else "does not measurably beat it"
+        points = 100 if result.task == "classification" else 1
+        difference = spread(points * lead.mean, points * lead.low, points * lead.high)
+        unit = " points" if result.task == "classification" else ""
+        text += f", {_share(result, found.test)} in test; the network {word} (lead {difference}{unit})"
+    return f"{text}. {found.note[0].upper()}{found.note[1:]}." if found.note else f"{text}."
+
+
+def _share(result: RaceResult, value: float) -> str:
+    return f"{100 * value:.1f} %" if result.task == "classification" else plain(value)

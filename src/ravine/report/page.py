@@ -64,7 +64,7 @@ def _contents(result: RaceResult) -> dict[str, Any]:
         "setup": rows.setup(result),
         "say": {
             name: getattr(findings, name)(result)
-            for name in ("learning_rates", "curves", "failures", "differences", "paid")
+            for name in ("learning_rates", "curves", "failures", "differences", "paid", "baselines")
         }
         | {"mattered": mattered.finding(result)},
         "rates": {rule: figure_data(figure) for rule, figure in rates.items()},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ravine.reading import contenders
 from ravine.report.choices import chosen
-from ravine.report.findings import failures
+from ravine.report.findings import baselines, failures
 from ravine.report.mattered import mattered
 from ravine.report.numbers import count, duration, times
 from ravine.report.rows import Row, metric, rows, setup
@@ -58,6 +58,8 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
     parts.append(Text(f"{failures(result)} (see the map in the report)" if contenders(result) else "Nothing ran."))
     parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
     parts.append(Text.assemble(("Verdict: ", "bold"), (result.verdict, "bold green" if result.ranking else "")))
+    if said := baselines(result):
+        parts.append(Text(said))
     if result.test:
         parts.append(Text(f"Test {result.metric_name} (looked at once): {metric(result, result.test)}"))
     report, recipe = f"Report: {folder}/report.html", f"Recipe: {folder}/winner.toml"

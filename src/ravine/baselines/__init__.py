@@ -1,0 +1,1 @@
+"""Classical models beside the networks of a race, so that a network which loses to them is noticed."""
