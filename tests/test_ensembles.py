@@ -186,6 +186,7 @@ def test_it_shows_itself_in_a_terminal_as_json_and_as_a_page(tmp_path: Path) -> 
     facts = json.loads(json.dumps(found.facts()))
     assert [level["size"] for level in facts["levels"]] == [1, 2, 3] and facts["verdict"] == found.verdict
     page = found.report(tmp_path / "e.html").read_text()
+    assert '"dtick": 1' in page  # a mark for each number of members, none between
     assert found.verdict in html.unescape(page) and "data-gain" in page and "https:" not in page.split("<script>")[0]
 
 

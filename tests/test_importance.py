@@ -126,6 +126,8 @@ def test_the_terminal_the_page_and_the_json_say_it() -> None:
     console.print(report.table(result))
     text = " ".join(console.export_text().split())
     assert "What mattered to the rank after 3 epochs: lr " in text and "not told from chance:" in text
+    console.print(report.table(bare.model_copy(update={"importance": made.model_copy(update={"epochs": 1.0})})))
+    assert "the rank after 1 epoch: " in " ".join(console.export_text().split())
     page = html(result)
     assert "lr mattered most" in page and page.count("Standing against") == len(shares)
     assert "mattered most" not in html(bare)

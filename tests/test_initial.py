@@ -24,7 +24,8 @@ from ravine.problems import load
 from ravine.randomness import build, generator
 from ravine.recipe import Recipe, load_recipe
 from ravine.rules.rule import make
-from ravine.training.train import Training, model_for
+from ravine.training.model import model_for
+from ravine.training.train import Training
 
 SIZES = {"linear": (40, 24), "conv": (12, 6, 3, 3)}
 TORCH: dict[str, Any] = {

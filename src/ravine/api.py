@@ -30,7 +30,8 @@ from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe
 from ravine.results import RaceResult
-from ravine.training.train import Training, model_for, penalised
+from ravine.training.model import model_for, penalised
+from ravine.training.train import Training
 from ravine.types import Loss
 from ravine.validation import validated
 

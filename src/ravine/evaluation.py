@@ -24,7 +24,8 @@ from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe
 from ravine.results import Interval
 from ravine.rules.rule import Rule, name_of
-from ravine.training.train import Training, model_for
+from ravine.training.model import model_for
+from ravine.training.train import Training
 from ravine.validation import validated
 
 FILE = "evaluation.json"

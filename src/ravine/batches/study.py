@@ -27,7 +27,7 @@ from ravine.results import Interval
 from ravine.rules.rule import Rule, check, hypers, name_of, resolve, sums_of, with_values
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
-from ravine.training.train import model_of
+from ravine.training.model import model_of
 from ravine.types import Loss
 
 MOST = 6  # sizes that are trained

@@ -38,7 +38,7 @@ from ravine.problems.stream import Stream
 from ravine.rules.rule import make
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
-from ravine.training.train import model_of
+from ravine.training.model import model_of
 
 BATCH, IMAGES, CLASSES = 64, 6400, 10
 

@@ -53,7 +53,7 @@ def ensemble(
     from ravine.files import check_folder, slug, write_whole
     from ravine.models import probe
     from ravine.recipe import load_recipe
-    from ravine.training.train import model_for
+    from ravine.training.model import model_for
 
     read = load_recipe(recipe)
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)

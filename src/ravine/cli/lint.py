@@ -31,7 +31,7 @@ def lint(
     from ravine.linting import lint_recipe
     from ravine.models import probe
     from ravine.recipe import load_recipe
-    from ravine.training.train import model_for
+    from ravine.training.model import model_for
 
     read = load_recipe(recipe)
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)

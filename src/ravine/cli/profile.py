@@ -32,7 +32,7 @@ def profile(
     from ravine.profiling import profile as measure
     from ravine.profiling.draw import table, write
     from ravine.recipe import load_recipe
-    from ravine.training.train import model_for
+    from ravine.training.model import model_for
 
     if out is not None:
         check_folder(out.parent)

@@ -40,7 +40,7 @@ def reproduce(
     from ravine.reproduction import reproduce as again
     from ravine.reproduction.report import write
     from ravine.store import Store
-    from ravine.training.train import model_for
+    from ravine.training.model import model_for
 
     target = out or Path(f"reproduction-{slug(Path(name).name)}.md")
     check_folder(target.parent)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 StoreOption = Annotated[str | None, typer.Option("--store", help="database URL; default: yours")]
 Id = Annotated[str, typer.Argument(help="a race or run, or the beginning of its name; ravine runs lists them")]
+Race = Annotated[str, typer.Argument(help="a race, or the beginning of its name; ravine runs lists them")]
 
 EMPTY = "Nothing is kept yet. Start with: ravine race digits"
 
@@ -81,7 +82,7 @@ def show(name: Id, store: StoreOption = None) -> None:
 
 @app.command()
 def report(
-    name: Id,
+    name: Race,
     out: Annotated[Path | None, typer.Option(help="file to write; default: NAME.html", show_default=False)] = None,
     store: StoreOption = None,
 ) -> None:

@@ -118,7 +118,8 @@ def _prepared(
     from ravine.noise import Noised
     from ravine.recipe import load_recipe
     from ravine.training.meeting import restarts
-    from ravine.training.train import Training, model_for
+    from ravine.training.model import model_for
+    from ravine.training.train import Training
     from ravine.transfer.spec import Transferred, loaded_by
 
     read = load_recipe(recipe).model_copy(update={key: value for key, value in reading.items() if value is not None})
@@ -186,7 +187,7 @@ def _keep(
     from ravine.made_with import made_with
     from ravine.problems.preprocess import FILE, packed
     from ravine.store import Training as Kept
-    from ravine.training.train import weights_of
+    from ravine.training.model import weights_of
 
     kept = Kept(
         id=folder.name,

@@ -132,7 +132,7 @@ def plot(result: EnsembleResult) -> Any:
     low, high = min(0.0, *(s.squared for s in result.levels)), 1.08 * one
     made = figure(
         [formula, measured],
-        x={"title": "members", "range": [0.7, sizes[-1] + 0.3], "nticks": 10, "tickformat": "d"},
+        x={"title": "members", "range": [0.7, sizes[-1] + 0.3], "tickformat": "d", "dtick": -(-sizes[-1] // 10)},
         y={"title": squared_name(result), "range": [low, high]},
         height=380,
         legend=LEGEND,

@@ -22,10 +22,11 @@ from ravine.recipe import Recipe
 from ravine.training.clock import Clock
 from ravine.training.interrupt import stop_on_request
 from ravine.training.layered import check_contender
+from ravine.training.model import model_for, penalised
 from ravine.training.run import Candidate, Run
 from ravine.training.saving import Saving
 from ravine.training.track import Track
-from ravine.training.train import Training, model_for, penalised
+from ravine.training.train import Training
 
 KINDS = {
     "seeds": "a run a member, each with its own draw and order",

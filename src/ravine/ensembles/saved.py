@@ -21,7 +21,7 @@ from ravine.noise.uncertainty import noisy
 from ravine.optim.snapshots import Ensemble
 from ravine.randomness import build
 from ravine.recipe import Recipe
-from ravine.training.train import weights_of
+from ravine.training.model import weights_of
 from ravine.transfer.weights import read_weights
 from ravine.types import Task
 

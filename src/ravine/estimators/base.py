@@ -65,7 +65,7 @@ class Estimator(BaseEstimator):
         if frame is None:
             found: Any = validate_data(self, _rows(x), y, accept_sparse="csr", dtype="numeric", **checks)
             rows, y = found
-            return _dense(rows) if rows.ndim == np.ndim(x) or hasattr(rows, "toarray") else np.asarray(x), y
+            return _shaped(x, rows), y
         validate_data(self, x, y, skip_check_array=True)
         if len(frame) == 0:
             raise UserError("the frame has no rows: give at least two")
@@ -85,7 +85,7 @@ class Estimator(BaseEstimator):
 
         if self._network.columns is None:
             rows: Any = validate_data(self, _rows(x), reset=False, dtype="numeric", accept_sparse="csr")
-            return _dense(rows) if rows.ndim == np.ndim(x) or hasattr(rows, "toarray") else np.asarray(x)
+            return _shaped(x, rows)
         frame = as_frame(x)
         if frame is not None:
             validate_data(self, x, reset=False, skip_check_array=True)
@@ -144,5 +144,8 @@ def _rows(x: Any) -> Any:
     return x.reshape(len(x), -1) if isinstance(x, np.ndarray) and x.ndim > 2 else x
 
 
-def _dense(x: Any) -> NDArray[Any]:
-    return x.toarray() if hasattr(x, "toarray") else x
+def _shaped(x: Any, rows: Any) -> NDArray[Any]:
+    """Checked rows as a dense array, in the shape that samples were given in."""
+    if isinstance(x, np.ndarray) and x.ndim > 2:
+        return x
+    return rows.toarray() if hasattr(rows, "toarray") else rows

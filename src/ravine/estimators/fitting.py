@@ -22,7 +22,8 @@ from ravine.recipe import Recipe
 from ravine.results import RaceResult
 from ravine.rules.rule import Rule
 from ravine.training.clock import Clock, batch_for
-from ravine.training.train import Training, model_for, penalised
+from ravine.training.model import model_for, penalised
+from ravine.training.train import Training
 from ravine.validation import validated
 
 if TYPE_CHECKING:

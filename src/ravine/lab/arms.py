@@ -20,9 +20,9 @@ from ravine.recipe import Recipe
 from ravine.results import Interval
 from ravine.training.clock import Clock
 from ravine.training.loop import evaluate_model
+from ravine.training.model import model_for, penalised
 from ravine.training.run import Candidate, Run
 from ravine.training.track import Track
-from ravine.training.train import model_for, penalised
 
 Told = Callable[[float], None]
 

@@ -29,7 +29,7 @@ from ravine.recipe import Recipe
 from ravine.rules.clip import ClipGlobalNorm
 from ravine.rules.rule import Rule, chain, hypers, name_of, values
 from ravine.training.lint import Finding, lint
-from ravine.training.train import model_for
+from ravine.training.model import model_for
 
 ORDER = ("mistake", "warning", "note")
 BATCHES = 8  # minibatches whose gradients a clip is compared with

@@ -35,7 +35,7 @@ from ravine.training.checkpoint import SELDOM
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
 from ravine.training.loop import measure
-from ravine.training.train import model_for, penalised
+from ravine.training.model import model_for, penalised
 
 PHASES = ("data", "forward", "penalties", "backward", "optimizer", "validation", "checkpoint", "logging")
 WARM = 3

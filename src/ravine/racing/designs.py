@@ -26,8 +26,8 @@ from ravine.solvers.spec import contender_to_spec
 from ravine.training.clock import Clock
 from ravine.training.layered import check_contender
 from ravine.training.loop import evaluate_model
+from ravine.training.model import model_for, penalised
 from ravine.training.run import Candidate, Run
-from ravine.training.train import model_for, penalised
 from ravine.training.world import World
 from ravine.types import Loss
 

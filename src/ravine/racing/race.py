@@ -162,7 +162,7 @@ class Race:
             assert isinstance(search, Search)
             self.notes.append(
                 f"The best learning rate of {name} lay at the edge: its range was widened to "
-                f"{search.low:.1g} to {search.high:.1g}."
+                f"{search.low:.2g} to {search.high:.2g}."
             )
         return bool(new)
 

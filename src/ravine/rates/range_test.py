@@ -24,7 +24,7 @@ from ravine.rates.result import Checked, RangeTest
 from ravine.rates.symptoms import FEWEST, symptom
 from ravine.rules.rule import Rule, check, hypers, name_of, resolve
 from ravine.training.clock import batch_for
-from ravine.training.train import model_of
+from ravine.training.model import model_of
 from ravine.types import Loss
 
 TRIED = 12  # constant rates that a suggestion is tested with

@@ -52,9 +52,9 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
         parts.append(Text(f"First: {result.ranking[0].rule} with {chosen(result.ranking[0].choices)}"))
     if words := mattered(result):
         assert result.importance is not None
-        parts.append(
-            Text.assemble((f"What mattered to the rank after {result.importance.epochs:.3g} epochs: ", "bold"), words)
-        )
+        plural = "" if result.importance.epochs == 1 else "s"
+        ran = f"{result.importance.epochs:.3g} epoch{plural}"
+        parts.append(Text.assemble((f"What mattered to the rank after {ran}: ", "bold"), words))
     parts.append(Text(f"{failures(result)} (see the map in the report)" if contenders(result) else "Nothing ran."))
     parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
     parts.append(Text.assemble(("Verdict: ", "bold"), (result.verdict, "bold green" if result.ranking else "")))
