@@ -13,7 +13,7 @@ from ravine.errors import UserError
 from ravine.racing.ranking import failures, ranking
 from ravine.racing.space import draw, make_space, widen
 from ravine.racing.statistics import change, interval, paired
-from ravine.rules.rule import name_of, values
+from ravine.rules.rule import Search, name_of, values
 from tests.racing import a_race, a_run, finals, said
 
 # What the numbers allow to be said
@@ -131,6 +131,7 @@ def test_each_rule_has_its_defaults_and_evenly_spread_rates() -> None:
         own = [c for c in found if name_of(c.rule) == rule]
         assert len(own) == 17 and [c.origin for c in own].count("default") == 1
         search = space.ranges[rule]["lr"]
+        assert isinstance(search, Search)
         places = sorted(search.position(values(c.rule)["lr"]) for c in own if c.origin == "drawn")
         assert [int(16 * place) for place in places] == list(range(16))  # one in each sixteenth of the range
     assert found == draw(space, 34)

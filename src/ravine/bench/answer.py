@@ -16,6 +16,7 @@ from statistics import mean
 from typing import Any
 
 from ravine.bench import common
+from ravine.rules.rule import Search
 
 OWN, WAYS = "ravine", ("threads", "jobs", "processes")
 
@@ -41,9 +42,13 @@ def one(side: str, seed: int, trials: int) -> dict[str, Any]:
     optuna_search.import_everything()
     setup = Setup.of(RaceSpec(problem="digits", budget=trials, seed=seed), problem)
     factory = model_factory(setup.spec.model, problem.shape, problem.outputs)
+    ranges = {
+        rule: {name: search for name, search in own.items() if isinstance(search, Search)}
+        for rule, own in setup.space.ranges.items()
+    }
     begin = time.perf_counter()
     task = optuna_search.Task(
-        problem, factory, setup.space.ranges, setup.clock.epochs, setup.clock.batch, trials, seed, setup.fresh
+        problem, factory, ranges, setup.clock.epochs, setup.clock.batch, trials, seed, setup.fresh
     )
     winner, losses = optuna_search.search(task, side)
     return {"seconds": time.perf_counter() - begin, **winner, "losses": losses}
