@@ -102,7 +102,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_recipe(tmp_path)
     (tmp_path / "r.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="not valid TOML: it is not UTF-8 text"):
         load_recipe(tmp_path / "r.toml")
 
 
