@@ -31,7 +31,7 @@ SPEC = RaceSpec(
     workers=1,
 )  # fmt: skip
 WORDS = (
-    "wine --model mlp:64 --rules adam,sgd,nadam --budget 7 --epochs 60 --seeds 2 --finalists 2 --lanes 2 --workers 1"
+    "wine --model mlp:64 --rules adam,sgd,nadam --budget 7 --epochs 300 --seeds 2 --finalists 2 --lanes 2 --workers 1"
 )
 TOLD = ("ranking", "runs", "test", "rungs", "verdict", "notes")
 EAGER = "from ravine.training import checkpoint; checkpoint.SELDOM = 0.0; from ravine.cli import main; main()"
