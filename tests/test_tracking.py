@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,7 @@ def test_mlflow_reads_what_was_written(tmp_path: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from mlflow.tracking import MlflowClient
-
-        client: Any = MlflowClient(tracking_uri=address)
+        client: Any = import_module("mlflow.tracking").MlflowClient(tracking_uri=address)
         experiment = client.get_experiment_by_name("ravine wine")
         (run,) = client.search_runs([experiment.experiment_id])
         history = client.get_metric_history(run.info.run_id, "valid_loss")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -90,7 +91,6 @@ def _told(ray: Any, one: Any) -> str:
 
 def _ray() -> Any:
     try:
-        import ray
+        return import_module("ray")
     except ImportError as error:
         raise UserError("--ray needs Ray, which is not installed: run pip install 'ravine[cluster]'") from error
-    return ray

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from ravine.tracking.log import About
@@ -25,12 +26,10 @@ class MLflow:
         os.environ.setdefault("DO_NOT_TRACK", "true")
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        from mlflow.entities import Metric, Param  # raises ImportError where mlflow is missing
-        from mlflow.tracking import MlflowClient
-
-        self._metric: Any = Metric
-        self._param: Any = Param
-        self._client: Any = MlflowClient(tracking_uri=address)
+        entities = import_module("mlflow.entities")  # raises ImportError where mlflow is missing
+        self._metric: Any = entities.Metric
+        self._param: Any = entities.Param
+        self._client: Any = import_module("mlflow.tracking").MlflowClient(tracking_uri=address)
         self._runs: dict[str, str] = {}
 
     def begin(self, about: About) -> None:
