@@ -24,7 +24,8 @@ from ravine.rates.lanes import Setting, constant, sweep
 from ravine.rates.own import sweep_own
 from ravine.rates.result import Checked, RangeTest, Word
 from ravine.rates.symptoms import FEWEST, symptom
-from ravine.rules.rule import Rule, check, hypers, name_of, resolve
+from ravine.rules.rule import Rule, check, hypers, name_of
+from ravine.solvers.spec import rule_named
 from ravine.training.clock import batch_for
 from ravine.training.model import model_of
 from ravine.types import Loss
@@ -112,7 +113,7 @@ def _setting(
     target: str | None,
 ) -> tuple[Setting, str]:
     """What every lane shares, checked; and the model in words."""
-    rule = check(resolve(optimizer)() if isinstance(optimizer, str) else optimizer)
+    rule = rule_named(optimizer) if isinstance(optimizer, str) else check(optimizer)
     if "lr" not in hypers(rule):
         raise UserError(f"{name_of(rule)} has no learning rate, so there is nothing to sweep")
     given = model
