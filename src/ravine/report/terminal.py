@@ -8,7 +8,7 @@ from ravine.reading import contenders
 from ravine.report.choices import chosen
 from ravine.report.findings import baselines, failures
 from ravine.report.mattered import mattered
-from ravine.report.numbers import count, duration, times
+from ravine.report.numbers import count, duration, epochs, times
 from ravine.report.rows import Row, metric, rows, setup
 from ravine.results import RaceResult
 
@@ -48,12 +48,13 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
         parts.append(Text("Interrupted: this is what was known by then.", style="yellow"))
     if result.ranking:
         parts.append(_ranking(result, width))
+    if result.ranking and result.ranking[0].metrics:
+        parts.append(_further(result))
     if result.ranking and result.ranking[0].choices:
         parts.append(Text(f"First: {result.ranking[0].rule} with {chosen(result.ranking[0].choices)}"))
     if words := mattered(result):
         assert result.importance is not None
-        plural = "" if result.importance.epochs == 1 else "s"
-        ran = f"{result.importance.epochs:.3g} epoch{plural}"
+        ran = epochs(result.importance.epochs)
         parts.append(Text.assemble((f"What mattered to the rank after {ran}: ", "bold"), words))
     parts.append(Text(f"{failures(result)} (see the map in the report)" if contenders(result) else "Nothing ran."))
     parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
@@ -71,7 +72,7 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
 def _header(result: RaceResult) -> str:
     size = f"{result.model} ({times(result.parameters, 'parameter')})"
     tried = times(len(contenders(result)), "configuration")
-    return " · ".join([result.problem, *result.understood[:1], size, f"{tried}, at most {result.epochs:g} epochs"])
+    return " · ".join([result.problem, *result.understood[:1], size, f"{tried}, at most {epochs(result.epochs)}"])
 
 
 def _ranking(result: RaceResult, width: int) -> Table:
@@ -89,6 +90,21 @@ def _ranking(result: RaceResult, width: int) -> Table:
     made.add_column("tuned against default" if wide else "tuned", overflow="ellipsis", no_wrap=True)
     for row in rows(result):
         made.add_row(*_cells(row, wide), style="" if row.standing.finalist else "dim")
+    return made
+
+
+def _further(result: RaceResult) -> Table:
+    """The metrics that were asked for beside the loss, of what ran over fresh seeds."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", collapse_padding=True)
+    made.add_column("metrics", no_wrap=True, overflow="ellipsis", max_width=14)
+    for name in result.ranking[0].metrics:
+        made.add_column(Text(name), overflow="fold")
+    for row in rows(result):
+        if row.standing.finalist or row.standing == result.ranking[0]:
+            made.add_row(*map(Text, (row.standing.rule, *row.further.values())))
     return made
 
 

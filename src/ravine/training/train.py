@@ -16,7 +16,7 @@ from ravine.engines.precision import Precision, in_type
 from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.losses import loss_of
-from ravine.metrics import monitor_of
+from ravine.metrics import Wait, monitor_of
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
@@ -61,6 +61,7 @@ class Training:
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem, Precision(recipe.precision))
         check_tiers(recipe.make_rule(), self.model)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
+        self.clock.check()
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
         self.team.check(recipe, self.clock, self.model)
@@ -87,6 +88,7 @@ class Training:
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
         log = self._log() if self.team.rank == 0 else None
+        wait = Wait(self.state.monitor, self.recipe.min_delta, self.state.since)
         how: dict[str, Any] = {"keep": ends, "log": log, "criterion": self.loss, "team": self.team}
         track = Track([self.model], self.trained, self.problem, self.clock, **how)
         try:
@@ -96,7 +98,7 @@ class Training:
                         break
                     self._wait(track)
                     yield self.state.curve[-1]
-                    self.stopped_early = self._patience_is_out()
+                    self.stopped_early = self._patience_is_out(wait)
                     if self.team.any(self.stopped_early or request.made):
                         break
                     self._save(track)
@@ -130,9 +132,8 @@ class Training:
             track.set_hyper(self.state, "lr", lower)
             self.reductions.append((point.epoch, lower))
 
-    def _patience_is_out(self) -> bool:
-        waited = self.state.monitor.waited(self.state.curve, self.recipe.min_delta, self.state.since)
-        return 0 < self.recipe.patience <= waited
+    def _patience_is_out(self, wait: Wait) -> bool:
+        return 0 < self.recipe.patience <= wait.after(self.state.curve)
 
     def _save(self, track: Track, at_once: bool = False) -> None:
         if self.team.any(self.saving.due(at_once)):
