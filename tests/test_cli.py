@@ -79,6 +79,29 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert after == before
 
 
+@pytest.mark.parametrize("words", [("race", "wine", "--model", ""), ("lr", "wine", "--out", " "), ("race", "")])
+def test_an_empty_value_is_no_default(words: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
+    assert call(*words) == 2
+    assert re.fullmatch(r"ravine: (--\w+ is given without a value|an argument is empty): .+\n", capfd.readouterr().err)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["race wine", "lr wine", "ensemble r.toml", "evaluate r.toml", "batch wine"])
+def test_what_only_train_can_share_is_refused_under_torchrun(
+    command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert call(*command.split()) == 2
+    said = capfd.readouterr().err
+    assert "torchrun shares ravine train" in said and said.count("\n") == 1
+    assert ("ravine race --shared" in said) == command.startswith("race")
+    assert call("rules", "adam") == 0
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert call("lr", "wine", "--steps", "5") == 2
+    assert "40 or more" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("words", [(), *((command,) for command in COMMANDS)], ids=str)
 def test_help_teaches(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*words, "--help") == 0
@@ -175,6 +198,28 @@ def test_race_then_everything_that_is_done_with_it(tmp_path: Path, capfd: pytest
     assert read.height == pl.read_parquet("points.parquet").height > 50
     assert {"rule", "lr", "epoch", "valid_loss"} <= set(read.columns)
     assert call("export", folder.name, "points.xlsx") == 2
+
+
+def test_who_joins_a_finished_race_is_told_where_its_report_is(capfd: pytest.CaptureFixture[str]) -> None:
+    quick = ("--epochs", "1", "--rules", "adam,sgd", "--budget", "2", "--seeds", "2", "--model", "mlp:8")
+    assert call("race", "wine", *quick, "--lanes", "4", "--no-baselines", "--shared", "--store", "s.db") == 0
+    [folder] = Path().glob("race-wine-*")
+    capfd.readouterr()
+    assert call("race", "--join", folder.name, "--store", "s.db") == 0
+    assert capfd.readouterr().out == f"{folder} is finished; its report is {folder / 'report.html'}\n"
+    assert call("race", "--join", folder.name, "--store", "s.db", "--out", "elsewhere") == 0
+    said = capfd.readouterr().out.partition("see it with: ravine ")[2]
+    assert call(*said.split()) == 0 and Path(f"{folder.name}.html").is_file()
+    capfd.readouterr()
+    assert call("race", "--join", folder.name, "--store", "s.db", "--json") == 0
+    assert json.loads(capfd.readouterr().out)["id"] == folder.name
+
+
+def test_progress_names_the_metric_it_shows(capfd: pytest.CaptureFixture[str]) -> None:
+    for problem, metric in (("wine", "accuracy"), ("diabetes", "R²")):
+        Path("r.toml").write_text(f'problem = "{problem}"\nmodel = "mlp:4"\nepochs = 1\n')
+        assert call("train", "r.toml", "--out", problem) == 0
+        assert re.search(rf"epoch 1: validation loss [\d.]+, {metric} -?[\d.]+\n", capfd.readouterr().err)
 
 
 def test_winner_trains_again_to_the_finalists_loss_and_the_same_bits(capfd: pytest.CaptureFixture[str]) -> None:

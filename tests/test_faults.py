@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ravine.bench.faults import calls, damage, disk, kills, power, soak, store
+from ravine.bench.faults import calls, damage, disk, kills, power, soak, store, workers
 from ravine.bench.faults.__main__ import campaign, known, main, table
+from ravine.bench.faults.ledger import handed_over, judged
 from ravine.bench.faults.trial import Part, Trial
 from ravine.checkpoints import keep, sound
 from ravine.files import digest_of
@@ -58,6 +59,13 @@ def test_f5_a_loss_of_power_takes_no_acknowledged_checkpoint(tmp_path: Path) -> 
 @needs_linux
 def test_f6_writers_and_readers_of_one_store(tmp_path: Path) -> None:
     assert wrong(store.part(0.05), [0], tmp_path) == []
+
+
+@needs_linux
+def test_f8_a_stopped_process_of_a_shared_race_wakes_and_a_killed_one_is_replaced(tmp_path: Path) -> None:
+    found = list(workers.PART.trials([2, 3], tmp_path))
+    assert [trial.wrong for trial in found] == ["", ""]
+    assert found[0].counts["kills"] == found[1].counts["stops"] == 1
 
 
 # --- The campaign finds what is wrong --------------------------------------------------------------------------------
@@ -118,6 +126,48 @@ def test_growth_and_leaks_are_found_out() -> None:
     assert "memory grew by" in soak.judged([row(race, 100 + race) for race in range(20)])[0]
     assert "open files" in soak.judged([*steady[:-1], row(20, 100, 10)])[0]
     assert "races of one seed differ" in soak.judged([*steady[:-1], {**steady[-1], "bits": {"state": "x"}}])[0]
+
+
+def shared(*lines: str) -> list[dict[str, Any]]:
+    """Calls of leases: "pid at what token bits", each a tenth of a second long, on one piece."""
+    found: list[dict[str, Any]] = [
+        {"pid": 0, "at": 0.0, "till": 0.1, "what": "publish", "by": None, "bits": {"a": "0"}}
+    ]
+    for line in lines:
+        pid, at, what, token, *bits = line.split()
+        call: dict[str, Any] = {"pid": int(pid), "at": float(at), "till": float(at) + 0.1, "what": what}
+        found.append(call | ({"asked": ["a"]} if what == "take" else {}))
+        if token != "-":
+            found[-1] |= {"piece": "a", "token": int(token)}
+        if bits:
+            found[-1] |= {"bits": bits[0], "stale": bits[0] == "stale"}
+    return found
+
+
+TAKEN_OVER = ("1 1 take 1 0", "1 2 keep 1 half", "2 2.5 take - ", "2 4.5 take 2 half", "2 5 finish 2 whole")
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ((*TAKEN_OVER, "1 6 keep 1 stale", "1 6 finish 1 stale"), ""),
+        ((*TAKEN_OVER, "1 6 keep 1 late"), "keep of a with token 1 after 2 was given"),
+        ((*TAKEN_OVER, "1 6 finish 1 late"), "a was finished 2 times"),
+        ((*TAKEN_OVER, "3 6 take 2 whole"), "token 2 of a was given twice"),
+        (("1 1 take 1 0", "1 2 keep 1 half", "2 4.5 take 2 0"), "token 2 began with something else than was kept last"),
+        (("1 1 take 1 0", "1 2 keep 1 half", "1 3 wants 1 more", "2 4.5 take 2 more"), ""),
+        (("1 1 take 1 0", "2 4 take -", "2 9 take 2 0"), "a was refused 2.9 s after its holder's last sign of life"),
+    ],
+)
+def test_a_write_after_a_piece_was_taken_over_is_found_out(lines: Sequence[str], told: str) -> None:
+    wrong = judged(shared(*lines), 1.0)
+    assert told in wrong and bool(told) == bool(wrong)
+
+
+def test_how_long_a_piece_waited_for_its_next_holder() -> None:
+    (waited, taking), = handed_over(shared(*TAKEN_OVER), {1: 2.25})  # fmt: skip
+    assert (waited, taking["token"]) == (2.25, 2)
+    assert list(handed_over(shared(*TAKEN_OVER), {2: 6.0})) == []
 
 
 # --- The command -----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -81,6 +81,27 @@ def test_a_write_of_the_store_is_refused_with_the_lease(leases: Leases) -> None:
     with pytest.raises(Stale):
         leases.store.save_race(a_race(verdict="of a zombie"), leases.guard(old[0]))
     assert leases.store.race("race-digits-7f3a") == a_race()
+
+
+def test_who_led_and_was_replaced_publishes_nothing_and_reads_nothing(leases: Leases) -> None:
+    leases.interval = 60.0
+    leases.publish("race", {"lead": b""})
+    old = leases.take("race", "one", ["lead"])
+    assert old is not None
+    leases.publish("race", {"a": b"0"}, old[0])
+    assert leases.contents(old[0], ["a"]) == {"a": b"0"}
+    leases.give_up(old[0])
+    new = leases.take("race", "two", ["lead"])
+    assert new is not None
+    leases.remove(new[0], ["a"])
+    late: list[Callable[[], object]] = [
+        lambda: leases.publish("race", {"a": b"0"}, old[0]),
+        lambda: leases.contents(old[0], ["a"]),  # not "no piece a", which nobody did wrong
+    ]
+    for call in late:
+        with pytest.raises(Stale):
+            call()
+    assert leases.states("race") == {"lead": "open"}
 
 
 def test_many_who_ask_at_once_get_different_pieces(leases: Leases) -> None:

@@ -9,15 +9,17 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from math import nan
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from ravine.errors import UserError
 from ravine.results import Point
-from ravine.store import Store
+from ravine.store import Store, rows, tables
 from ravine.store.leases import Leases, Stale
+from ravine.store.put import put
 from tests.test_store_faults import a_race
 
 pytest.importorskip("psycopg", reason="the extra postgres is not installed")
@@ -137,20 +139,14 @@ def test_a_connection_killed_in_a_transaction_keeps_each_row_once(url: str) -> N
         store.save_race(a_race())
         attempts: list[int] = []
 
-        def change(connection: object) -> None:
+        def change(connection: Connection) -> None:
             attempts.append(1)
-            store._put(connection, *rows_of(points(50)))  # pyright: ignore[reportPrivateUsage, reportArgumentType]
+            put(connection, tables.points, list(rows.point_rows("race-digits-7f3a", points(50))))
             if len(attempts) == 1:
                 assert kill_others(url) == 1  # this one, its rows written and not yet kept
 
         store.write(change)
         assert len(attempts) == 2 and stored(url) == 50 + 2
-
-
-def rows_of(made: list[tuple[str, Point]]) -> tuple[object, object]:
-    from ravine.store import rows, tables
-
-    return tables.points, list(rows.point_rows("race-digits-7f3a", made))
 
 
 def test_kills_while_it_writes_lose_and_double_nothing(url: str) -> None:
@@ -212,3 +208,17 @@ def test_leases_are_fenced_there_too(url: str) -> None:
                 write()
         others.finish(second[0], b"1")
         assert store.races() == [] and leases.content("race", "a") == b"1"
+
+
+def test_a_stage_adds_to_what_is_there_and_what_another_wrote_does_not_stay(url: str) -> None:
+    short, long = a_race(points=3), a_race(points=6)
+    diverged = short.runs[0].model_copy(update={"curve": [Point(epoch=0, train_loss=nan, valid_loss=nan, metric=0)]})
+    with Store(url) as store, Store(url) as other:
+        for race, count in ((short, 3), (long, 6), (short, 3)):
+            store.save_race(race)
+            assert stored(url) == count
+            other.add_points(race.id, [("c000-s0", Point(epoch=1, train_loss=9, valid_loss=9, metric=9))])
+        store.save_race(short)
+        assert stored(url, "points WHERE valid_loss = 9") == 0
+        store.save_race(short.model_copy(update={"runs": [diverged]}))
+        assert stored(url) == stored(url, "points WHERE valid_loss IS NULL AND train_loss IS NULL") == 1

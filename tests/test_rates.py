@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ravine.problems import from_arrays, load
 from ravine.randomness import build
 from ravine.rates import RangeTest, lr_range_test
 from ravine.rates.advice import advise, read
+from ravine.rates.chance import constant_loss
 from tests.optimizing import samples_at
 
 # --- What it suggests ------------------------------------------------------------------------------------------------
@@ -101,6 +103,38 @@ def test_one_seed_and_seeds_that_disagree_are_doubts() -> None:
     assert any("no spread" in doubt for doubt in one.doubts)
     both = advise([read(rates, near), read(rates, far)], rates[0], rates[-1])
     assert any("the runs put the steepest between" in doubt for doubt in both.doubts)
+
+
+# --- What a constant answer does as well -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("loss", "oracle"), [("mse", np.mean), ("l1", np.median)])
+def test_the_best_constant_answer_of_numbers_is_their_mean_or_median(loss: str, oracle: Any) -> None:
+    y = torch.randn(301, 1, generator=torch.Generator().manual_seed(0)).exp()
+    problem = replace(from_arrays(torch.randn(301, 2), y, name="skewed"), loss=loss)
+    train, valid = (np.asarray(part.y, dtype=np.float64) for part in (problem.train, problem.valid))
+    error = valid - oracle(train)
+    expected = np.mean(error**2 if loss == "mse" else np.abs(error))
+    assert constant_loss(problem, torch.zeros(1, 1)) == pytest.approx(expected, rel=0.02)
+
+
+def test_the_best_constant_answer_of_classes_is_how_often_they_come() -> None:
+    y = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
+    problem = from_arrays(torch.randn(100, 2), y, name="classes")
+    shares = np.bincount(problem.train.y.numpy()) / len(problem.train)
+    expected = -np.mean(np.log(shares[problem.valid.y.numpy()]))
+    assert constant_loss(problem, torch.zeros(1, 3)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_rates_that_learn_noise_by_heart_are_not_called_good(tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(150, 60, generator=draw), torch.randint(2, (150,), generator=draw)
+    found = lr_range_test(from_arrays(x, y, name="noise"), model="mlp:64", batch=45, steps=100, seeds=3)
+    assert found.readings[0].lowest is not None  # the training loss did fall
+    assert "no better than chance" in [row.symptom for row in found.checked]
+    assert "good" not in [row.symptom for row in found.checked]
+    assert found.low is None and "constant answer" in found.verdict and "give more steps" in found.verdict
+    assert found.chance == pytest.approx(math.log(2), abs=0.1)
 
 
 # --- How it shows itself ---------------------------------------------------------------------------------------------

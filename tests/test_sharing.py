@@ -68,10 +68,10 @@ def test_a_shared_race_has_the_numbers_of_one_process_and_goes_on_from_any_leade
         with pytest.raises(KeyboardInterrupt):
             part(leases, name, tmp_path, lead, lambda text: None, lambda: False)
         assert leases.states(name)[LEAD] == "open"
-        part(leases, name, tmp_path, lead, lambda text: None, lambda: False)
+        assert part(leases, name, tmp_path, lead, lambda text: None, lambda: False)
         assert len(led) == 2 and results(led[1]) == results(alone)
         assert leases.states(name) == {LEAD: "done"}  # nothing is left but that it was
-        part(leases, name, tmp_path, lead, lambda text: None, lambda: False)
+        assert not part(leases, name, tmp_path, lead, lambda text: None, lambda: False)
         assert len(led) == 2  # who comes late has nothing to do
         with pytest.raises(UserError, match="--join race-none: no shared race of that name"):
             found(leases, "race-none")

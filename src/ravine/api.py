@@ -135,6 +135,7 @@ def race(
         **others,
     )
     spec = validated(RaceSpec, fields, "argument of race")
+    spec.check_asked()
     own = None if isinstance(model, str) else model
     problem = prepare(data, spec.target, spec.split_seed, loss, own, spec)
     running = start(spec, problem, Path(folder) if folder is not None else None)

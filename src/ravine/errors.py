@@ -15,10 +15,13 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> UserError:
 
     >>> unknown("rule", "adm", ["adam", "sgd"]).args[0]
     "unknown rule 'adm': did you mean 'adam'?"
+    >>> unknown("rule", "newton", ["adam", "adam/amsgrad", "sgd"]).args[0]
+    "unknown rule 'newton': choose one of adam, sgd"
     """
     names = sorted(allowed)
-    near = get_close_matches(given.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
+    near = get_close_matches(given.lower(), [n.lower() for n in names], n=1)
     if near:
         match = next(n for n in names if n.lower() == near[0])
         return UserError(f"unknown {kind} '{given}': did you mean '{match}'?")
-    return UserError(f"unknown {kind} '{given}': choose one of {', '.join(names)}")
+    plain = [name for name in names if name.partition("/")[0] not in names or "/" not in name]  # not each dialect
+    return UserError(f"unknown {kind} '{given}': choose one of {', '.join(plain)}")

@@ -93,6 +93,23 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: no right to write there; choose another folder")
 
 
+def check_file(path: Path, *endings: str, in_folder: bool = False) -> None:
+    """Refuse a file to write with another ending, or in a folder that cannot be; ``in_folder``: a folder will do too.
+
+    >>> check_file(Path("report.pdf"), ".html")
+    Traceback (most recent call last):
+    ...
+    ravine.errors.UserError: report.pdf: name a file that ends in .html
+    """
+    if in_folder and path.is_dir():
+        return check_folder(path)
+    if path.is_dir() or path.suffix.lower() not in endings:
+        kind = "is a folder: name" if path.is_dir() else "name"
+        joint = " " if path.is_dir() else ": "
+        raise UserError(f"{path}{joint}{kind} a file that ends in {' or '.join(endings)}")
+    check_folder(path.parent)
+
+
 def slug(problem: str) -> str:
     """The part of a folder's name that tells the problem: "my data.csv" gives "my-data"."""
     return "".join(c if c.isalnum() or c == "-" else "-" for c in Path(problem).stem).strip("-") or "data"

@@ -117,11 +117,13 @@ def _factory(read: _Word, shape: Sequence[int], outputs: int, parts: Parts) -> C
 
 
 def _read(word: str) -> _Word:
-    kind, _, rest = word.partition(":")
+    kind, colon, rest = word.partition(":")
     if kind not in WORDS:
         raise unknown("model", kind, WORDS)
     sizes, _, rate = rest.partition(":")
     default = DEFAULTS.get(kind, "")
+    if colon and not rest:
+        raise UserError(f"model {word} ends in a colon: write {kind}{f', or {kind}:{default}' if default else ''}")
     sizes, deep = sizes or default, kind in DEEP
     example = f"{kind}:{default}"
     try:

@@ -121,6 +121,7 @@ def one_run(result: RaceResult, standing: Standing) -> str:
     if run is None or not run.curve:
         return "one run"
     if run.status == "finished":
-        return f"one run, all {run.curve[-1].epoch:.3g} epochs"
+        last = run.curve[-1].epoch
+        return f"one run, all {last:.3g} epoch{'' if last == 1 else 's'}"
     verb = {"stopped": "stopped", "diverged": "diverged", "interrupted": "cut off"}[run.status]
     return f"one run, {verb} at epoch {run.curve[-1].epoch:.3g}"

@@ -111,6 +111,21 @@ def test_differences_name_ties_and_losers(race: RaceResult) -> None:
     assert findings.curves(race).startswith("nadam needs 6 epochs")
 
 
+def test_one_epoch_is_no_epochs_and_a_part_of_one_is_not_none(race: RaceResult) -> None:
+    rungs = [(64, 1.0), (21, 10.0), (7, 30.0)]
+    lost = [run.model_copy(update={"curve": run.curve[:1]}) for run in race.runs]  # nobody does well then
+    short = race.model_copy(update={"rungs": rungs, "runs": lost, "epochs": 1})
+    page, text = report.html(short), printed(short, 120)
+    assert "1 epoch" in page and "at most 1 epoch" in text
+    for wrong in ("1 epochs", "needs 0 epoch"):
+        assert wrong not in page and wrong not in text
+    early = [
+        run.model_copy(update={"curve": [point.model_copy(update={"epoch": point.epoch / 30}) for point in run.curve]})
+        for run in race.runs
+    ]
+    assert findings.curves(race.model_copy(update={"runs": early})).startswith("nadam needs 0.2 epochs")
+
+
 @pytest.mark.parametrize(("mean", "half", "text"), [
     (0.1183, 0.0112, "0.118 ± 0.011"), (0.9996, 0.0004, "0.9996 ± 0.0004"), (12.3, 4.0, "12 ± 4"),
     (0.05, 0.00996, "0.050 ± 0.010"), (-0.0001, 0.02, "0.00 ± 0.02"), (1e-9, 1e-8, "(0.1 ± 1.0)e-08"),

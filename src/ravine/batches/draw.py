@@ -16,7 +16,7 @@ from ravine.batches.noise import GradientNoise
 from ravine.batches.result import BatchStudy, Moment, Size
 from ravine.batches.speed import knee
 from ravine.report.figures import LEGEND, figure, log_axis, loss_axis
-from ravine.report.numbers import NOTHING, plain, rate, spread
+from ravine.report.numbers import NOTHING, epochs, plain, rate, spread, times
 from ravine.report.page import figure_data, rendered, write_page
 from ravine.report.palette import COLOURS, DASHES, LINE, MARKERS
 
@@ -94,7 +94,8 @@ def notes(study: BatchStudy) -> list[str]:
 
 def table(study: BatchStudy) -> RenderableType:
     """The view in a terminal."""
-    head = f"{study.problem} · {study.model} · {study.rule} · {study.epochs} epochs · {len(study.seeds)} seeds"
+    long = f"{epochs(study.epochs)} · {times(len(study.seeds), 'seed')}"
+    head = f"{study.problem} · {study.model} · {study.rule} · {long}"
     parts: list[RenderableType] = [Text(head, style="bold"), _grid(HEADS, rows(study), 6, "suggested")]
     parts += [Text(), _grid(("epoch", "noise scale", "error / |g|", "slope"), noise_rows(study), 9, "")]
     parts += [Text(f"{note[0].upper()}{note[1:]}.") for note in notes(study)]

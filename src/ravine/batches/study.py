@@ -24,7 +24,8 @@ from ravine.racing.statistics import interval
 from ravine.rates import lr_range_test
 from ravine.rates.scaling import Law, law_of
 from ravine.results import Interval
-from ravine.rules.rule import Rule, check, hypers, name_of, resolve, sums_of, with_values
+from ravine.rules.rule import Rule, check, hypers, name_of, sums_of, with_values
+from ravine.solvers.spec import rule_named
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
 from ravine.training.model import model_of
@@ -78,7 +79,7 @@ def batch_study(
         UserError: one sentence on anything that does not fit.
     """
     say = tell or (lambda words: None)
-    made = check(resolve(rule)() if isinstance(rule, str) else rule)
+    made = rule_named(rule) if isinstance(rule, str) else check(rule)
     _check(made, epochs, seeds, lr)
     problem = from_anything(data, target=target, loss=loss, model=None if isinstance(model, str) else model)
     own = not isinstance(model, str) or (model == "mlp:128,128" and problem.model is not None)
@@ -87,6 +88,7 @@ def batch_study(
     probe(factory, problem, word)
     base = batch_for(len(problem.train)) if batch is None else batch
     sizes = sizes_from(base, len(problem.train))
+    Clock(len(problem.train), base, epochs).check()
     if lr is None:
         say(f"learning rate at batch {base}")
         found = lr_range_test(

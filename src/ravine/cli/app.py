@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ravine._version import version as own_version
+from ravine.cli.wrong import check_alone, check_words, in_words
 from ravine.errors import UserError
 
 Usage: Any = typer.BadParameter.__mro__[2]  # what typer raises for wrong use; it has no public name
@@ -41,11 +42,13 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Take the options that belong to no command."""
+    check_alone(context.invoked_subcommand)
 
 
 def main() -> None:
@@ -56,11 +59,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     _flow(app)
     try:
+        check_words(sys.argv[1:])
         raise SystemExit(app(prog_name="ravine", standalone_mode=False) or 0)
     except typer.TyperException as error:  # an option that does not exist, a number out of range, no command
         words = str(error.format_message() if isinstance(error, Usage) else error)
         if len(sys.argv) > 1:  # without arguments the help has been printed, which says more
-            print(f"ravine: {words[0].lower()}{words[1:]}", file=sys.stderr)
+            print(f"ravine: {in_words(words)}", file=sys.stderr)
         raise SystemExit(2) from None
     except UserError as error:
         print(f"ravine: {error}", file=sys.stderr)

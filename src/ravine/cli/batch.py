@@ -49,10 +49,10 @@ def batch(
     from rich.console import Console
 
     from ravine.batches import batch_study
-    from ravine.files import check_folder
+    from ravine.files import check_file
 
     if out is not None:
-        check_folder(out.parent)
+        check_file(out, ".html", in_folder=True)
     shown = Console(stderr=True)
     status = shown.status("") if shown.is_terminal and not json else None
     if status is not None:

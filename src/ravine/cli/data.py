@@ -40,7 +40,7 @@ def show(
       ravine data show cifar10 --augment flip,cut-mix --rows 4
     """
     from ravine.augment import words
-    from ravine.files import check_folder, slug, write_whole
+    from ravine.files import check_file, slug, write_whole
     from ravine.problems import load
     from ravine.problems.prepare import prepared
     from ravine.report.preview import preview
@@ -48,7 +48,7 @@ def show(
     steps = words(augment)
     problem = prepared(load(source), None, steps)
     path = out or Path(f"preview-{slug(problem.name)}.png")
-    check_folder(path.parent)
+    check_file(path, ".png")
     write_whole(path, preview(problem, rows, columns, seed))
     print(f"Preview: {path}")
 

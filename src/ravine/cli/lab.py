@@ -45,7 +45,7 @@ def lab(
       ravine lab mnist-dropout --quick        see it run
     """
     from ravine.errors import UserError
-    from ravine.files import check_folder
+    from ravine.files import check_file
     from ravine.lab import catalogue, experiment
     from ravine.lab.page import table, write
 
@@ -56,7 +56,7 @@ def lab(
         return
     chosen = experiment(name)
     path = out or Path(f"lab-{name}.html")
-    check_folder(path.parent)
+    check_file(path, ".html", in_folder=True)
     verdict = _watched(chosen, "quick" if quick else "full", 3 if quick and seeds is None else seeds, json)
     written = write(verdict, path)
     if json:

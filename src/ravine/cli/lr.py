@@ -42,11 +42,11 @@ def lr(
       ravine lr mnist --model cnn:16,32 --rule momentum --batch 128 --out lr.html
       ravine lr mycode.train:problem --rule nadam --json
     """
-    from ravine.files import check_folder
+    from ravine.files import check_file
     from ravine.rates import lr_range_test
 
     if out is not None:
-        check_folder(out.parent)
+        check_file(out, ".html", in_folder=True)
     found = lr_range_test(
         source, model=model, optimizer=rule, loss=loss, batch=batch, low=low, high=high, steps=steps, seeds=seeds,
         seed=seed, tried=tried, target=target,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -36,13 +37,12 @@ def parts(
       ravine race digits --model resnet:16,32 --norm group:8 --init he
     """
     from ravine import initial
-    from ravine.errors import unknown
 
     kinds = initial.catalogue()
     if name is not None:
         names = {**kinds, **{other: kind for kind in kinds.values() for other in kind.also}}
         if name not in names:
-            raise unknown("initialiser", name, names)
+            _refuse(name, names)
         found: dict[str, Any] = _facts(names[name])
     else:
         found = _words(kinds)
@@ -60,16 +60,29 @@ def parts(
             print(f"Pictures: {written}")
 
 
+def _refuse(name: str, initialisers: Iterable[str]) -> NoReturn:
+    """Say that a word is known, but nothing more is to be said of it, or which initialiser was meant."""
+    from ravine.errors import UserError, unknown
+
+    words = _words({})
+    for kind, known in words.items():
+        if name in (kind, f"{kind}s"):
+            raise UserError(f"{name}: ravine parts without a name lists all of them; name an initialiser, such as he")
+        if name in known:
+            raise UserError(f"{name} is a word for {kind}, as ravine parts lists it; in full are only initialisers")
+    raise unknown("initialiser", name, initialisers)
+
+
 def _plot(path: Path) -> Path:
     """Measure every initialiser in a tower of tanh and of ReLU, and every activation on a line; draw both."""
     import torch
 
     from ravine.blocks.activations import ACTIVATIONS, Maxout, activation_of
-    from ravine.files import check_folder
+    from ravine.files import check_file
     from ravine.initial import catalogue, through
     from ravine.report.parts import write
 
-    check_folder(path.parent)
+    check_file(path, ".html", in_folder=True)
     names = [name for name in catalogue() if name not in ("zeros", "constant")]  # whose outputs have no deviation
     names.insert(names.index("normal") + 1, "normal:std=1")
     stds = {act: {n: [each.std for each in through(n, act)] for n in names} for act in ("tanh", "relu")}

@@ -36,12 +36,10 @@ def predict(
       ravine predict race-my-7f3a/model new.csv --probabilities
     """
     from ravine.estimators import load_model
-    from ravine.files import check_folder, write_whole
+    from ravine.files import check_file, write_whole
 
     if out is not None:
-        if out.suffix.lower() not in TABLES:
-            raise UserError(f"--out {out}: name a file that ends in .csv or .parquet")
-        check_folder(out.parent)
+        check_file(out, *TABLES)
     estimator: Any = load_model(model)
     if probabilities and not hasattr(estimator, "predict_proba"):
         raise UserError(f"--probabilities: the model in {model} gives none; leave it out")

@@ -27,7 +27,7 @@ def profile(
       ravine profile recipe.toml --out profile.html
     """
     from ravine.api import prepare
-    from ravine.files import check_folder
+    from ravine.files import check_file
     from ravine.models import probe
     from ravine.profiling import profile as measure
     from ravine.profiling.draw import table, write
@@ -35,7 +35,7 @@ def profile(
     from ravine.training.model import model_for
 
     if out is not None:
-        check_folder(out.parent)
+        check_file(out, ".html", in_folder=True)
     read = load_recipe(recipe)
     problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
     probe(model_for(read, problem), problem, read.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -110,7 +111,8 @@ def race(
         int | None, typer.Option(min=1, help="runs in one program; default: measured", rich_help_panel=PLAN)
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="programs at once, a thread each; default: measured", rich_help_panel=PLAN)
+        int | None,
+        typer.Option(min=1, max=1024, help="programs at once, a thread each; default: measured", rich_help_panel=PLAN),
     ] = None,
     rules: Annotated[
         str | None, typer.Option(help="as adam,sgd,nesterov/look-ahead; see ravine rules", rich_help_panel=SPACE)
@@ -221,6 +223,8 @@ def race(
     )  # fmt: skip
     running = _started(spec, out)
     running.saving.keep = keep
+    if workers is not None and workers > (cores := os.cpu_count() or 1):
+        print(f"Note: {workers} workers share {cores} cores; left out, --workers is measured", file=sys.stderr)
     logs = _logs(log, running)  # what is wrong with them is found before anything is written
     with Store.open(store) as opened:
         if shared or ray is not None:
@@ -235,6 +239,7 @@ def _started(spec: RaceSpec, out: Path) -> Race:
     from ravine.files import check_folder
 
     check_folder(out)
+    spec.check_asked()
     problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss, wanted=spec)
     running = api.start(spec, problem)
     running.saving.folder = out / running.about["id"]

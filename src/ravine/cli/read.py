@@ -115,9 +115,11 @@ def combinators(texts: Sequence[str]) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = []
     for text in texts:
-        name, _, value = text.partition("=")
+        name, equals, value = text.partition("=")
         if name not in known():
             raise unknown("combinator", name, known())
+        if equals and not value:
+            raise UserError(f"--with {text} ends in an equals sign: write {name}, or {name}=1.0")
         setting = next(iter(hypers(known()[name])))
         try:
             found.append({"name": name, **({setting: float(value)} if value else {})})
@@ -165,6 +167,8 @@ def _parts(texts: Sequence[str], kind: str, kinds: Mapping[str, Any]) -> list[di
         name, sign, rest = match.groups() if match else (text, "", "")
         if name not in kinds:
             raise unknown(kind, name, kinds)
+        if sign and not rest.strip():
+            raise UserError(f"--{kind} {text} ends in '{sign}': write {name}, or its number as in {name}=0.1")
         amount, numbers = kinds[name].amount, settings(kinds[name])
         given = re.split(r"[,\s]+", f"{amount}={rest}" if sign == "=" else rest)
         pairs = [one.partition("=") for one in given if one]

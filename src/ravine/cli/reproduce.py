@@ -34,7 +34,7 @@ def reproduce(
     """
     from ravine.api import prepare
     from ravine.cli.runs import look_into
-    from ravine.files import check_folder, slug
+    from ravine.files import check_file, slug
     from ravine.models import probe
     from ravine.reproduction import find
     from ravine.reproduction import reproduce as again
@@ -43,7 +43,7 @@ def reproduce(
     from ravine.training.model import model_for
 
     target = out or Path(f"reproduction-{slug(Path(name).name)}.md")
-    check_folder(target.parent)
+    check_file(target, ".md", ".html")
     with Store("sqlite://") if (Path(name) / "result.json").is_file() else look_into(store) as opened:
         kept = find(name, opened)
     read = kept.recipe

@@ -88,7 +88,10 @@ def report(
 ) -> None:
     """Write the report of a kept race as one HTML file."""
     from ravine import report as drawing
+    from ravine.files import check_file
 
+    if out is not None:
+        check_file(out, ".html", in_folder=True)
     with look_into(store) as opened:
         result = opened.race(name)
     print(drawing.write(result, out or Path(f"{result.id}.html")))

@@ -65,10 +65,22 @@ def join(name: str, store: Store, out: Path, json: bool, heartbeat: float, run: 
 
     leases = Leases(store, heartbeat)
     with stop_on_request() as request:
-        part(leases, name, out, _leading(leases, json, run), _tell, lambda: request.made)
+        led = part(leases, name, out, _leading(leases, json, run), _tell, lambda: request.made)
     if request.made:
         print(f"Interrupted; others go on. Come back with: ravine race --join {name}", file=sys.stderr)
         raise typer.Exit(130)
+    if not led:
+        _finished(name, store, out, json)
+
+
+def _finished(name: str, store: Store, out: Path, json: bool) -> None:
+    """Say what became of a race that another process led to its end."""
+    if json:
+        print(store.race(name).model_dump_json())
+        return
+    page, where = out / name / "report.html", store.url.render_as_string(hide_password=True)
+    found = f"its report is {page}" if page.is_file() else f"see it with: ravine report {name} --store {where}"
+    print(f"{name} is finished; {found}")
 
 
 def _leading(leases: object, json: bool, run: Run) -> Callable[[Race, Lease], None]:

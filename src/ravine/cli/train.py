@@ -151,24 +151,23 @@ def _watch(running: Training, points: Iterator[Point], quiet: bool) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ravine.cli.kept import told
+    from ravine.losses import metric_name
 
-    console = Console(stderr=True)
+    console, shown = Console(stderr=True), metric_name(running.problem)
     if quiet or not console.is_terminal:
         for point in told(points, running.saving):
             if not quiet and point.epoch == int(point.epoch):
                 further = "".join(f", {words}" for words in _metrics(point.metrics))
-                console.print(
-                    f"epoch {point.epoch:.0f}: validation loss {point.valid_loss:.4g}, {point.metric:.4g}{further}",
-                    highlight=False, soft_wrap=True,
-                )  # fmt: skip
+                text = f"validation loss {point.valid_loss:.4g}, {shown} {point.metric:.4g}{further}"
+                console.print(f"epoch {point.epoch:.0f}: {text}", highlight=False, soft_wrap=True)
         return
     words = TextColumn("{task.description}")
     with Progress(BarColumn(), words, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=running.clock.ticks, completed=max(0, running.state.tick))
         for point in told(points, running.saving):
             further = "".join(f"  {words}" for words in _metrics(point.metrics)[:2])  # a line has room for two
-            text = f"epoch {point.epoch:.3g}  validation loss {point.valid_loss:.4g}  {point.metric:.4g}{further}"
-            bar.update(task, completed=running.state.tick, description=text)
+            text = f"validation loss {point.valid_loss:.4g}  {shown} {point.metric:.4g}{further}"
+            bar.update(task, completed=running.state.tick, description=f"epoch {point.epoch:.3g}  {text}")
 
 
 def _metrics(measured: Mapping[str, float | None]) -> list[str]:

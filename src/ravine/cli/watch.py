@@ -31,6 +31,7 @@ def watch(running: Race, quiet: bool) -> Iterator[Moment]:
 def headline(running: Race) -> str:
     """What was understood and chosen, before minutes are spent."""
     from ravine.models import count
+    from ravine.report.numbers import epochs, times
 
     setup = running.setup
     size = count(running.model.module)
@@ -39,7 +40,7 @@ def headline(running: Race) -> str:
     chosen = (
         f"{running.spec.model} ({parameters} parameters)"
         f" · {setup.budget} configurations of {len(setup.space.rules)} rules"
-        f" · at most {running.clock.epochs} epochs of {running.clock.steps_per_epoch} steps"
+        f" · at most {epochs(running.clock.epochs)} of {times(running.clock.steps_per_epoch, 'step')}"
         f" · batch {running.clock.batch} · halving by {running.spec.eta}"
     )
     return f"{understood}\n{chosen}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -164,11 +164,20 @@ class Amount(Decision):
         rest = {key: old for key, old in found.items() if not (self.share and key in ("drop", "keep"))}
         return recipe.model_copy(update={self.key: [{**rest, **given} if s is found else s for s in specs]})
 
+    def fixed_in(self, specs: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether these parts give the number themselves."""
+        found = self._among(specs)
+        both = ("drop", "keep") if self.share else ()
+        return found is not None and any(name in found for name in (self.setting, *both))
+
     def scale(self, low: float) -> str:
         """Shares evenly, amounts in decades where they begin above 0."""
         return "linear" if self.share else super().scale(low)
 
     def _own(self, recipe: Recipe) -> Mapping[str, Any] | None:
         """The part as the recipe has it, at this place."""
-        named = (spec for spec in getattr(recipe, self.key) if spec.get("name") == self.part)
+        return self._among(getattr(recipe, self.key))
+
+    def _among(self, specs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        named = (spec for spec in specs if spec.get("name") == self.part)
         return next((spec for spec in named if spec.get("on", self.usual) == (self.on or self.usual)), None)

@@ -76,6 +76,7 @@ class Members:
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
+        self.clock.check()
         rule = recipe.make_rule()
         check_contender(rule, self.model, self.problem)
         candidate = Candidate(0, rule, recipe.rule_schedules())

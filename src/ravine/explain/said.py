@@ -171,7 +171,7 @@ def _precision(r: Recipe) -> str:
 
 def _epochs(r: Recipe) -> str:
     cut = f", in {r.snapshots} cycles whose last weights are kept" if r.snapshots else ""
-    return f"{r.epochs} epochs{cut}"
+    return f"{r.epochs} epoch{'' if r.epochs == 1 else 's'}{cut}"
 
 
 def _patience(r: Recipe) -> str:

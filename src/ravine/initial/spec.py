@@ -52,7 +52,9 @@ def to_spec(initial: Initial) -> dict[str, Any]:
 
 
 def _words(text: str) -> dict[str, Any]:
-    name, _, rest = text.partition(":")
+    name, colon, rest = text.partition(":")
+    if colon and not rest:
+        raise UserError(f"init {text} ends in a colon: write {name}, or settings as in he:fan=out")
     found: dict[str, Any] = {"name": name}
     for part in rest.split(",") if rest else []:
         field, equals, value = part.partition("=")

@@ -21,9 +21,11 @@ def form_of(text: str) -> Form:
     >>> form_of("huber:delta=0.5").delta
     0.5
     """
-    name, _, rest = text.partition(":")
+    name, colon, rest = text.partition(":")
     if name not in FORMS:
         raise unknown("loss", name, [*FORMS, "auto"])
+    if colon and not rest:
+        raise UserError(f"loss {text} ends in a colon: write {name}, or settings as in huber:delta=0.5")
     try:
         given: dict[str, Any] = tomllib.loads(f"x = {{{rest}}}")["x"]
     except tomllib.TOMLDecodeError:

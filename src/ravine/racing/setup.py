@@ -47,6 +47,7 @@ class Setup:
         per_epoch = max(1, samples // batch)
         epochs = spec.epochs or min(30, max(1, round(STEPS / per_epoch)))
         clock = Clock(samples, batch, epochs)
+        clock.check()
         for schedule in spec.schedules:
             check(from_spec(schedule)).over(epochs)
         budget = spec.budget or 64

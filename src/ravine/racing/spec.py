@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ravine.decisions import Values, values_from
+from ravine.decisions import Amount, Values, decision, values_from
+from ravine.errors import UserError
 from ravine.losses import loss_text
 from ravine.problems.balance import Over
 from ravine.problems.reading import Reading
@@ -14,6 +16,7 @@ from ravine.problems.sampling import SHUFFLED
 from ravine.types import SEED_MOST, Numbers
 
 MOST = 4096  # configurations; beyond that a race would need a machine of another kind
+MOST_WORKERS = 1024  # programs at once, a thread each
 
 
 class RaceSpec(BaseModel):
@@ -58,7 +61,19 @@ class RaceSpec(BaseModel):
     widen: bool = True
     baselines: bool = True  # classical models beside the winner, at the end
     lanes: int | None = Field(default=None, ge=1)  # how many share a program; None: measured
-    workers: int | None = Field(default=None, ge=1)  # how many programs run at once; None: one a thread of torch
+    workers: int | None = Field(default=None, ge=1, le=MOST_WORKERS)  # programs at once; None: one a thread of torch
+
+    def check_asked(self) -> None:
+        """Raise where one number is both fixed and searched over, so that nobody knows which one counts."""
+        for key, specs in (("penalty", self.penalty), ("noise", self.noise)):
+            for name in self.over:
+                fixed = {str(spec.get("name")) for spec in specs}
+                made = decision(name) if re.split("[.@]", name)[0] in fixed else None
+                if isinstance(made, Amount) and made.key == key and made.fixed_in(specs):
+                    raise UserError(
+                        f"{name} is searched over (over) and fixed ({key}) at once: leave one of them out, "
+                        f"or let them act in two places with {name}@PLACE"
+                    )
 
     @property
     def reading(self) -> Reading:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -20,8 +21,14 @@ def interval(numbers: Sequence[float], comparisons: int = 1, level: float = 0.95
     if len(numbers) < 2:
         return Interval(mean=mean, low=mean, high=mean, values=list(numbers))
     error = float(np.std(numbers, ddof=1)) / math.sqrt(len(numbers))
-    half = float(stats.t.ppf(1 - (1 - level) / (2 * comparisons), len(numbers) - 1)) * error
+    half = _student(1 - (1 - level) / (2 * comparisons), len(numbers) - 1) * error
     return Interval(mean=mean, low=mean - half, high=mean + half, values=list(numbers))
+
+
+@cache
+def _student(below: float, freedom: int) -> float:
+    """The quantile of Student's t: a ranking asks for few of them, many times."""
+    return float(stats.t.ppf(below, freedom))
 
 
 def paired(one: Sequence[float], other: Sequence[float], comparisons: int = 1) -> Interval:

@@ -85,7 +85,8 @@ def advise(readings: Sequence[Reading], low: float, high: float) -> Advice:
     lost = _mean(r.diverges for r in readings)
     if steep is None or bottom is None:
         worst = f" before it was lost at {lost:.2g}" if lost else ""
-        return Advice(None, None, (), (f"in no run did the loss fall by {FALLEN:.0%}{worst}: no rate is suggested",))
+        cure = "give more steps or seeds, or look for what is wrong with ravine lint"
+        return Advice(None, None, (), (f"in no run did the loss fall by {100 * FALLEN:g} %{worst}; {cure}",))
     from_below, from_above = min(steep, bottom / 10), min(bottom / 2, lost / 4 if lost else math.inf)
     from_above = max(from_above, from_below)
     reasons = [

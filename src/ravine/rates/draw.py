@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ravine.rates.result import RangeTest
+from ravine.rates.result import Checked, RangeTest
 from ravine.report.axes import log_axis, loss_axis
 from ravine.report.figures import figure
 from ravine.report.numbers import NOTHING, plain, rate, times
@@ -35,6 +35,7 @@ def facts(test: RangeTest) -> dict[str, Any]:
     return {
         "problem": test.problem, "model": test.model, "optimizer": test.optimizer, "batch": test.batch,
         "low": test.low, "high": test.high, "reasons": list(test.advice.reasons), "doubts": list(test.advice.doubts),
+        "chance": test.chance,
         "rates": list(test.rates), "losses": [[_or_none(x) for x in row] for row in test.losses],
         "tried": [{**vars(row), "loss": _or_none(row.loss)} for row in test.checked],
     }  # fmt: skip
@@ -43,9 +44,17 @@ def facts(test: RangeTest) -> dict[str, Any]:
 def rows(test: RangeTest) -> list[tuple[str, str, str, str]]:
     """The rates that were tried, as text."""
     return [
-        (rate(row.rate), plain(row.loss) if math.isfinite(row.loss) else NOTHING, row.symptom, "•" * row.suggested)
+        (
+            rate(row.rate), plain(row.loss) if math.isfinite(row.loss) else NOTHING, _word(row, len(test.losses)),
+            "•" * row.suggested,
+        )
         for row in test.checked
-    ]
+    ]  # fmt: skip
+
+
+def _word(row: Checked, seeds: int) -> str:
+    some = row.symptom == "no better than chance" and row.at_chance < seeds
+    return f"{row.symptom} in {row.at_chance} of {seeds}" if some else row.symptom
 
 
 def table(test: RangeTest) -> RenderableType:

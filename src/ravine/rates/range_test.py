@@ -17,12 +17,15 @@ from ravine.losses import loss_of
 from ravine.models import probe
 from ravine.problems import from_anything
 from ravine.problems.problem import Problem
+from ravine.randomness import build
 from ravine.rates.advice import Advice, advise, read
+from ravine.rates.chance import constant_loss, to_beat
 from ravine.rates.lanes import Setting, constant, sweep
 from ravine.rates.own import sweep_own
-from ravine.rates.result import Checked, RangeTest
+from ravine.rates.result import Checked, RangeTest, Word
 from ravine.rates.symptoms import FEWEST, symptom
-from ravine.rules.rule import Rule, check, hypers, name_of, resolve
+from ravine.rules.rule import Rule, check, hypers, name_of
+from ravine.solvers.spec import rule_named
 from ravine.training.clock import batch_for
 from ravine.training.model import model_of
 from ravine.types import Loss
@@ -110,7 +113,7 @@ def _setting(
     target: str | None,
 ) -> tuple[Setting, str]:
     """What every lane shares, checked; and the model in words."""
-    rule = check(resolve(optimizer)() if isinstance(optimizer, str) else optimizer)
+    rule = rule_named(optimizer) if isinstance(optimizer, str) else check(optimizer)
     if "lr" not in hypers(rule):
         raise UserError(f"{name_of(rule)} has no learning rate, so there is nothing to sweep")
     given = model
@@ -166,13 +169,36 @@ def _with_checked(found: RangeTest, setting: Setting, low: float, high: float) -
     """The suggestion tested by constant rates in and around it, and a doubt where none in it does well."""
     rates = spread(low, high)
     losses, valid = constant(setting, rates)
-    noise = _noise(found)
+    noise, chance = _noise(found), _chance(setting)
+    beaten = math.inf if chance is None else to_beat(chance)
     rows: list[Checked] = []
     for place, rate in enumerate(rates):
-        after = float(valid[place].mean())
-        word = symptom(losses[:, place].mean(1).tolist(), noise=noise)
-        rows.append(Checked(rate, after if math.isfinite(after) else math.inf, word, low <= rate <= high))
-    return replace(found, checked=tuple(rows), advice=_doubted(found.advice, rows, setting.steps))
+        after, short = float(valid[place].mean()), int((~(valid[place] < beaten)).sum())
+        word: Word = symptom(losses[:, place].mean(1).tolist(), noise=noise)
+        if word == "good" and short:  # it learned its samples, and nothing that holds for others
+            word = "no better than chance"
+        rows.append(Checked(rate, after if math.isfinite(after) else math.inf, word, low <= rate <= high, short))
+    if chance is not None and all(row.loss >= beaten for row in rows):
+        advice = Advice(None, None, found.advice.reasons, (_nothing_learned(chance, rows),))
+    else:
+        advice = _doubted(found.advice, rows, setting.steps)
+    return replace(found, checked=tuple(rows), advice=advice, chance=chance)
+
+
+def _chance(setting: Setting) -> float | None:
+    """The loss to beat, in validation, or None where no loss of a constant answer can be had."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        one = build(setting.model, setting.seeds[0]).eval()(setting.problem.valid.take(torch.arange(1)).x)
+    return constant_loss(setting.problem, one)
+
+
+def _nothing_learned(chance: float, rows: Sequence[Checked]) -> str:
+    best = min(rows, key=lambda row: row.loss)
+    reached = f"the lowest, {best.loss:.3g}, was at {best.rate:.2g}" if math.isfinite(best.loss) else "all were lost"
+    return (
+        f"no rate tried got below the validation loss of a constant answer, {chance:.3g} ({reached}): give more steps, "
+        "or look for what is wrong with ravine lint"
+    )
 
 
 def _noise(found: RangeTest) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ravine.rates.advice import Advice, Reading
 from ravine.rates.symptoms import Symptom
@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+Word: TypeAlias = Symptom | Literal["no better than chance"]
+
+
 @dataclass(frozen=True)
 class Checked:
     """A constant rate that was tried: a run a seed from the start, as long as the sweep."""
 
     rate: float
     loss: float  # validation loss after the last step, mean over seeds; inf where a run was lost
-    symptom: Symptom  # of the training loss, mean over seeds
+    symptom: Word  # of the training loss, mean over seeds; or that a good curve led to no gain in validation
     suggested: bool  # lies in the interval
+    at_chance: int = 0  # seeds whose validation loss is no better than that of the best constant answer
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class RangeTest:
     readings: tuple[Reading, ...]  # one a seed
     advice: Advice
     checked: tuple[Checked, ...] = ()
+    chance: float | None = None  # validation loss of the best constant answer, where rates were tried
 
     @property
     def low(self) -> float | None:

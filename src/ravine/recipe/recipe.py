@@ -79,7 +79,9 @@ class Recipe(BaseModel):
     snapshots: int = Field(default=0, ge=0)  # 0: none
     plateau: dict[str, Any] | None = None
     rule: dict[str, Any] = Field(default_factory=lambda: {"name": "adam"})
-    schedule: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
+    schedule: dict[str, dict[str, Any]] = Field(
+        default_factory=dict[str, dict[str, Any]], examples=["schedule.lr"]  # how it is written, for who did not
+    )  # fmt: skip
     penalty: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     noise: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     transfer: dict[str, Any] | None = None  # weights to begin at, what is frozen, the pace of layers: ravine.transfer

@@ -16,7 +16,7 @@ from ravine.reading import (
     start_loss,
 )
 from ravine.report.choices import chosen
-from ravine.report.numbers import plain, rate, spread, times
+from ravine.report.numbers import epochs, plain, rate, spread, times
 from ravine.results import RaceResult, RunResult, Standing
 
 
@@ -74,7 +74,7 @@ def learning_rates(result: RaceResult) -> str:
     wide = {rule: math.log10(high / low) for rule, (low, high) in spans.items() if high > low}
     tail = "".join(f"; {rule} diverges {where}" for rule, where in list(_places(result).items())[-1:])
     if not wide:
-        return f"After {first_epochs(result):.3g} epochs no rule does well at two neighbouring learning rates{tail}"
+        return f"After {epochs(first_epochs(result))} no rule does well at two neighbouring learning rates{tail}"
     best = max(wide, key=lambda rule: wide[rule])
     low, high = spans[best]
     return f"{best} does well over the widest range of learning rates, {rate(low)} to {rate(high)}{tail}"
@@ -82,11 +82,12 @@ def learning_rates(result: RaceResult) -> str:
 
 def curves(result: RaceResult) -> str:
     """How fast the finalists came down."""
-    start = start_loss(result)
+    common = start_loss(result)
     needed: list[tuple[float, str]] = []
     idle: list[str] = []
     for standing in finalists(result):
         mean = [(epoch, band.mean) for epoch, band in envelope(repeats(result, standing))]
+        start = mean[0][1] if mean and mean[0][0] == 0 else common
         if start is not None and mean:
             low = min(loss for _, loss in mean)
             if low < start:
@@ -101,7 +102,7 @@ def curves(result: RaceResult) -> str:
     needed.sort()
     (first, rule), rest = needed[0], needed[1:]
     later = words([f"{name} {epoch:.3g}" for epoch, name in rest])
-    text = f"{rule} needs {times(int(first), 'epoch')} for nine tenths of its drop in loss"
+    text = f"{rule} needs {epochs(first)} for nine tenths of its drop in loss"
     return text + (f", {later}" if rest else "") + (f"; {never}" if never else "")
 
 

@@ -108,6 +108,16 @@ def count(number: float) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:,.1f}".removesuffix(".0")
 
 
+def epochs(number: float) -> str:
+    """A length in epochs, which may be a part of one.
+
+    >>> epochs(1.0), epochs(1 / 3), epochs(30)
+    ('1 epoch', '0.333 epochs', '30 epochs')
+    """
+    shown = f"{number:,}" if isinstance(number, int) else plain(number)
+    return f"{shown} epoch{'' if shown == '1' else 's'}"
+
+
 def times(number: int, noun: str) -> str:
     """A count and its noun.
 

@@ -8,7 +8,7 @@ from ravine.reading import contenders
 from ravine.report.choices import chosen
 from ravine.report.findings import baselines, failures
 from ravine.report.mattered import mattered
-from ravine.report.numbers import count, duration, times
+from ravine.report.numbers import count, duration, epochs, times
 from ravine.report.rows import Row, metric, rows, setup
 from ravine.results import RaceResult
 
@@ -52,8 +52,7 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
         parts.append(Text(f"First: {result.ranking[0].rule} with {chosen(result.ranking[0].choices)}"))
     if words := mattered(result):
         assert result.importance is not None
-        plural = "" if result.importance.epochs == 1 else "s"
-        ran = f"{result.importance.epochs:.3g} epoch{plural}"
+        ran = epochs(result.importance.epochs)
         parts.append(Text.assemble((f"What mattered to the rank after {ran}: ", "bold"), words))
     parts.append(Text(f"{failures(result)} (see the map in the report)" if contenders(result) else "Nothing ran."))
     parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
@@ -71,7 +70,7 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
 def _header(result: RaceResult) -> str:
     size = f"{result.model} ({times(result.parameters, 'parameter')})"
     tried = times(len(contenders(result)), "configuration")
-    return " · ".join([result.problem, *result.understood[:1], size, f"{tried}, at most {result.epochs:g} epochs"])
+    return " · ".join([result.problem, *result.understood[:1], size, f"{tried}, at most {epochs(result.epochs)}"])
 
 
 def _ranking(result: RaceResult, width: int) -> Table:

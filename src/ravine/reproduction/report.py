@@ -9,6 +9,7 @@ from typing import Any
 
 from ravine.files import write_whole
 from ravine.report.figures import LEGEND, figure
+from ravine.report.numbers import epochs
 from ravine.report.page import figure_data, rendered, write_page
 from ravine.report.palette import COLOURS
 from ravine.reproduction.again import Reproduction
@@ -28,7 +29,7 @@ def in_words(found: Reproduction) -> list[str]:
         f"Data: {r.problem} ({', '.join(found.understood)}), split seed {r.split_seed}.",
         f"Model: {r.model}, activation {r.activation}, {found.parameters:,} trained parameters.",
         f"Optimizer: {r.rule['name']} ({numbers or rule})" + (f", with {', '.join(around)}." if around else "."),
-        f"Loss: {r.loss}; {r.epochs} epochs, batch {r.batch}, seed {r.seed}, precision {r.precision}.",
+        f"Loss: {r.loss}; {epochs(r.epochs)}, batch {r.batch}, seed {r.seed}, precision {r.precision}.",
     ]
     if schedule:
         said.append(f"Schedules: {', '.join(f'{name} {kind}' for name, kind in schedule.items())}.")

@@ -66,9 +66,11 @@ def found(leases: Leases, name: str) -> dict[str, Any]:
 
 def part(
     leases: Leases, name: str, out: Path, lead: Lead, tell: Callable[[str], None], stopped: Callable[[], bool]
-) -> None:
-    """Take part in a race until it is done, or until ``stopped`` says so."""
-    spec = RaceSpec.model_validate(found(leases, name)["spec"])
+) -> bool:
+    """Take part in a race until it is done, or until ``stopped`` says so; whether this process led it to its end."""
+    spec, led = RaceSpec.model_validate(found(leases, name)["spec"]), False
+    if leases.states(name)[LEAD] == "done":
+        return False
     me = holder()
     try:
         problem = api.prepare(spec.problem, spec.target, spec.split_seed, spec.loss, wanted=spec)
@@ -78,7 +80,7 @@ def part(
     while not stopped():
         states = leases.states(name)
         if states.get(LEAD) == "done":
-            return
+            return led
         taken = leases.take(name, me, [piece for piece, state in states.items() if piece != LEAD and state == "open"])
         try:
             if taken is not None:
@@ -88,10 +90,12 @@ def part(
                     pass
             elif (leading := leases.take(name, me, [LEAD])) is not None:
                 leads(leases, leading[0], api.start(spec, problem), out, lead)
+                led = True
             else:
                 time.sleep(leases.interval / 8)
         except Stale as error:
             tell(f"{me} was thought dead: {error}")
+    return led
 
 
 def leads(leases: Leases, lease: Lease, race: Race, out: Path, lead: Lead) -> None:

@@ -110,7 +110,7 @@ class SharedTrack(Track):
         made = pieces_of(race, runs, to_tick, keep_best)
         race.saving.save(race.facts(), race.runs)  # whoever leads next hands out the same pieces
         facts = {"to_tick": to_tick, "keep_best": keep_best}
-        leases.publish(about, {piece: packed(facts, own) for piece, own in made.items()})
+        leases.publish(about, {piece: packed(facts, own) for piece, own in made.items()}, self.lease)
         while waiting := [piece for piece, state in leases.states(about).items() if piece in made and state != "done"]:
             self.heart.check()
             taken = leases.take(about, holder(), waiting)
@@ -124,8 +124,9 @@ class SharedTrack(Track):
             else:
                 time.sleep(leases.interval / 8)
             yield max(1, sum(len(made[piece]) for piece in waiting))
+        contents = leases.contents(self.lease, made)
         for piece, own in made.items():
-            came, done = unpacked(leases.content(about, piece))
+            came, done = unpacked(contents[piece])
             self._ended += came["lane_steps"]
             for run, new in zip(own, done, strict=True):
                 for name in CHANGED:

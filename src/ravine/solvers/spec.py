@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ravine.errors import UserError, unknown
-from ravine.rules.rule import Declared, Rule, check, hypers, name_of, with_values
+from ravine.rules.rule import Declared, Rule, check, hypers, name_of, resolve, with_values
 from ravine.rules.rule import catalogue as every_rule
 from ravine.rules.spec import rule_from_spec, rule_to_spec
 from ravine.solvers.method import Described, Method, catalogue
@@ -42,6 +42,16 @@ def contender_from_spec(spec: Mapping[str, Any]) -> Declared:
     if name.lower() not in every_rule():
         raise unknown("rule", name, {**every_rule(), **able})
     return rule_from_spec(spec)
+
+
+def rule_named(name: str) -> Rule:
+    """The checked rule of that name, where no method can stand."""
+    if name.lower() in catalogue():
+        raise UserError(
+            f"{name} is a method, and a method needs more for a step than one gradient of a minibatch: "
+            "name a rule here, such as adam or momentum"
+        )
+    return check(resolve(name)())
 
 
 def contender_to_spec(rule: Declared) -> dict[str, Any]:

@@ -64,16 +64,22 @@ class Leases:
         """Seconds that a lease lasts without a heartbeat."""
         return LIVES * self.interval
 
-    def publish(self, race: str, pieces: Mapping[str, bytes]) -> None:
-        """Add pieces; those that are there already stay as they are."""
+    def publish(self, race: str, pieces: Mapping[str, bytes], by: Lease | None = None) -> None:
+        """Add pieces; those that are there already stay as they are. ``by``: as the holder of another one, or not."""
         rows = [
             {"race": race, "piece": piece, "state": "open", "holder": "", "token": 0, "deadline": 0.0, "content": held}
             for piece, held in pieces.items()
         ]
         for held in pieces.values():
             _check_size(held)
+
+        def change(connection: Connection) -> None:
+            if by is not None:
+                self._change(connection, by, **self._alive())
+            connection.execute(self.store.insert(work).on_conflict_do_nothing(), rows)
+
         if rows:
-            self.store.write(lambda c: c.execute(self.store.insert(work).on_conflict_do_nothing(), rows))
+            self.store.write(change)
 
     def take(self, race: str, holder: str, pieces: Iterable[str] | None = None) -> tuple[Lease, bytes] | None:
         """Take the first open piece that nobody holds, of these or of any; None where there is none."""
@@ -130,6 +136,17 @@ class Leases:
         if found is None:
             raise UserError(f"race {race}: no piece {piece} is in the store {shown(self.store.url)}")
         return bytes(found)
+
+    def contents(self, lease: Lease, pieces: Iterable[str]) -> dict[str, bytes]:
+        """What came of pieces, for the holder of another one; `Stale` where it is lost, whatever a successor did."""
+        wanted = list(pieces)
+        query = select(work.c.piece, work.c.content).where((work.c.race == lease.race) & work.c.piece.in_(wanted))
+
+        def found(connection: Connection) -> dict[str, bytes]:
+            self._change(connection, lease, **self._alive())
+            return {row.piece: bytes(row.content) for row in connection.execute(query)}
+
+        return self.store.write(found)
 
     def remove(self, lease: Lease, pieces: Iterable[str]) -> None:
         """Forget pieces, as the holder of another one that has used what came of them."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 from ravine.results import Point, RaceResult, RunResult
+from ravine.store.put import Row
+from ravine.store.tables import runs as run_table
 
-Row = dict[str, Any]
+OF_RUN = attrgetter(*(column.name for column in run_table.c if not column.primary_key))
 
 
 class Training(BaseModel):
@@ -57,10 +60,10 @@ RaceSummary = Summary
 
 def document(value: BaseModel) -> str:
     """The value as JSON; unlike pydantic's own, it keeps NaN and infinity, which a diverged curve holds."""
-    return json.dumps(value.model_dump(), ensure_ascii=False)
+    return to_json(value.model_dump(), inf_nan_mode="constants").decode()
 
 
-def race_row(race: RaceResult) -> Row:
+def race_row(race: RaceResult) -> dict[str, Any]:
     """The record of a race."""
     best = race.ranking[0] if race.ranking else None
     return _shared(race, "race") | {
@@ -75,7 +78,7 @@ def race_row(race: RaceResult) -> Row:
     }
 
 
-def training_row(training: Training) -> Row:
+def training_row(training: Training) -> dict[str, Any]:
     """The record of a single training run."""
     run = training.result
     return _shared(training, "run") | {
@@ -92,31 +95,29 @@ def training_row(training: Training) -> Row:
 
 def run_rows(record: str, runs: Iterable[RunResult]) -> Iterator[Row]:
     """A row a run."""
-    names = ("config", "rule", "schedule", "seed", "stage", "rung", "status", "reason", "best_epoch", "valid_loss")
     for run in runs:
-        yield {"record": record, "run": run.id, "metric": run.metric} | {name: getattr(run, name) for name in names}
+        yield record, run.id, *OF_RUN(run)
 
 
 def hyper_rows(record: str, runs: Iterable[RunResult]) -> Iterator[Row]:
     """A row a hyperparameter of a run."""
     for run in runs:
         for name, value in run.hypers.items():
-            yield {"record": record, "run": run.id, "name": name, "value": value}
+            yield record, run.id, name, _number(value)
 
 
 def point_rows(record: str, points: Iterable[tuple[str, Point]]) -> Iterator[Row]:
     """A row a point; each comes with the id of its run."""
     for run, point in points:
-        yield {
-            "record": record,
-            "run": run,
-            "epoch": point.epoch,
-            "train_loss": point.train_loss,
-            "valid_loss": point.valid_loss,
-            "metric": point.metric,
-        }
+        numbers = point.train_loss, point.valid_loss, point.metric
+        yield record, run, point.epoch, *map(_number, numbers)
 
 
-def _shared(value: RaceResult | Training, kind: str) -> Row:
+def _number(value: float | None) -> float | None:
+    """A number as SQL has it: it knows no NaN."""
+    return None if value != value else value
+
+
+def _shared(value: RaceResult | Training, kind: str) -> dict[str, Any]:
     names = ("id", "created", "command", "problem", "model", "metric_name")
     return {"kind": kind, "document": document(value)} | {name: getattr(value, name) for name in names}

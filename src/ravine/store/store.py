@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, bindparam, delete, func, select
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -17,7 +17,8 @@ from ravine.errors import UserError, unknown
 from ravine.results import Point, RaceResult, RunResult
 from ravine.store import export, rows, tables
 from ravine.store.connect import connect, in_one_sentence, parse, repeated, shown
-from ravine.store.rows import Row, Summary, Training
+from ravine.store.put import put, settle
+from ravine.store.rows import Summary, Training
 
 T = TypeVar("T")
 Guard: TypeAlias = Callable[[Connection], None]
@@ -81,7 +82,7 @@ class Store:
         """
         made = list(rows.point_rows(record, points))
         try:
-            self.write(lambda connection: self._put(connection, tables.points, made))
+            self.write(lambda connection: put(connection, tables.points, made))
         except IntegrityError:  # the foreign key: no such record
             raise UserError(
                 f"store {shown(self.url)}: no race {record!r} to add points to; save the race first"
@@ -106,7 +107,7 @@ class Store:
     def find(self, id: str) -> Summary:
         """What is kept under an id, or under a beginning of it, be it a race or a run."""
 
-        def look(connection: Connection) -> Row:
+        def look(connection: Connection) -> dict[str, Any]:
             full = self._resolve(connection, id, None)
             return dict(connection.execute(select(*SUMMARY).where(tables.records.c.id == full)).mappings().one())
 
@@ -119,7 +120,7 @@ class Store:
         """
         target = Path(path).expanduser()
         export.check_target(target)
-        hypers: dict[str, Row] = {}
+        hypers: dict[str, dict[str, float]] = {}
 
         def look(connection: Connection) -> Any:
             record = self._resolve(connection, id, None)
@@ -138,30 +139,24 @@ class Store:
         export.write(table, names, target)
         return target
 
-    def _save(self, record: Row, runs: list[RunResult], guard: Guard | None = None) -> None:
-        id = record["id"]
+    def _save(self, record: dict[str, Any], runs: list[RunResult], guard: Guard | None = None) -> None:
+        id, own = record["id"], {run.id for run in runs}
+        curves = ((run.id, point) for run in runs for point in run.curve)
+        made = {
+            tables.runs: list(rows.run_rows(id, runs)),
+            tables.hypers: list(rows.hyper_rows(id, runs)),
+            tables.points: list(rows.point_rows(id, curves)),
+        }
 
         def change(connection: Connection) -> None:
             if guard is not None:
                 guard(connection)
-            curves = ((run.id, point) for run in runs for point in run.curve)
-            self._put(connection, tables.records, [record])
-            self._put(connection, tables.runs, list(rows.run_rows(id, runs)))
-            for table in (tables.hypers, tables.points):
-                old = delete(table).where(table.c.record == bindparam("id"), table.c.run == bindparam("of"))
-                if runs:
-                    connection.execute(old, [{"id": id, "of": run.id} for run in runs])
-            self._put(connection, tables.hypers, list(rows.hyper_rows(id, runs)))
-            self._put(connection, tables.points, list(rows.point_rows(id, curves)))
+            # The record comes first: PostgreSQL then holds other writers of it back until all is kept.
+            put(connection, tables.records, [tuple(record[column.name] for column in tables.records.c)])
+            for table, told in made.items():
+                settle(connection, table, id, own, told)
 
         self.write(change)
-
-    def _put(self, connection: Connection, table: Table, made: list[Row]) -> None:
-        """Insert rows, replacing those with the same key."""
-        if made:
-            insert = self.insert(table)
-            rest = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
-            connection.execute(insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=rest), made)
 
     def _list(self, kind: str, limit: int | None) -> list[Summary]:
         newest = (tables.records.c.created.desc(), tables.records.c.id)

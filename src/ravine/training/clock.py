@@ -11,9 +11,12 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from ravine.errors import UserError
 from ravine.randomness import order
 from ravine.schedules import Schedule
 
+MOST_STEPS = 100_000_000  # of one run: weeks of training, and what its curve and its order of epochs may hold
+MOST_EPOCHS = 10_000_000
 FEWEST_TICKS = 18  # points of a learning curve at least, so that a race can stop losers within an epoch
 
 
@@ -30,6 +33,19 @@ class Clock:
     epochs: int
     growth: Schedule | None = None
     pieces: int = 1
+
+    def check(self) -> None:
+        """Raise one sentence where the run has no end that anyone would see."""
+        least = self.epochs * max(1, self.samples // self._largest)
+        if self.epochs > MOST_EPOCHS or least > MOST_STEPS:
+            raise UserError(
+                f"{self.epochs:,} epochs are {least:,} steps or more, and a run has at most {MOST_STEPS:,} steps "
+                f"in {MOST_EPOCHS:,} epochs: give fewer epochs"
+            )
+
+    @property
+    def _largest(self) -> int:
+        return self.batch if self.growth is None else self.samples
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:

@@ -39,6 +39,7 @@ def lint(recipe: Recipe, samples: int | None = None) -> list[Finding]:
     """
     recipe.check()
     clock = Clock(samples or 100 * recipe.batch, recipe.batch, recipe.epochs, recipe.make_growth())
+    clock.check()
     return [
         *_plateau(recipe, clock),
         *_patience(recipe, clock),

@@ -61,6 +61,7 @@ class Training:
         self.model = penalised(model_for(recipe, problem), recipe.penalty, problem, Precision(recipe.precision))
         check_tiers(recipe.make_rule(), self.model)
         self.clock = Clock(len(problem.train), recipe.batch, recipe.epochs, recipe.make_growth(), recipe.accumulate)
+        self.clock.check()
         if recipe.batch > len(problem.train):
             raise UserError(f"batch {recipe.batch} is more than the {len(problem.train)} samples of {problem.name}")
         self.team.check(recipe, self.clock, self.model)

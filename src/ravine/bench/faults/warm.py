@@ -6,6 +6,9 @@ import os
 import tempfile
 
 from ravine.bench.faults.scenes import SCENES, session
+from ravine.bench.faults.workers import SPEC
+
+assert SPEC.rules  # imported so that sessions of shared races find all they need
 
 if os.environ.get("RAVINE_FAULTS_WARM"):
     with tempfile.TemporaryDirectory() as folder:

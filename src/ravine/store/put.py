@@ -1,0 +1,59 @@
+"""Rows into a table, in SQL that SQLite and PostgreSQL share: those that are missing or differ from what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from functools import cache
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Table
+
+Row: TypeAlias = tuple[Any, ...]  # in the order of the table's columns, of which the first are its key
+
+
+@dataclass(frozen=True)
+class Statements:
+    """What is asked of one table, as text: SQLAlchemy takes longer to find the words than a database to do it."""
+
+    put: str  # a row, in place of the one with its key
+    look: str  # all rows of a record
+    drop: str  # the row of a key
+
+
+def put(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows, replacing those with the same key."""
+    if rows:
+        connection.exec_driver_sql(_statements(table, _mark(connection)).put, list(rows))
+
+
+def settle(connection: Connection, table: Table, record: str, runs: Container[str], rows: Sequence[Row]) -> None:
+    """Let these be all the rows of those runs of a record, and write only what is not so already.
+
+    A race says all that it knows at each of its stages, and little of it is new. Reading a row is ten times cheaper
+    than writing one, and what is read within the transaction is true whoever else has written.
+    """
+    said, key_of = _statements(table, _mark(connection)), itemgetter(*range(len(table.primary_key)))
+    there = {key_of(row): tuple(row) for row in connection.exec_driver_sql(said.look, (record,))}
+    wanted = {key_of(row): row for row in rows}
+    gone = [key for key in there if key[1] in runs and key not in wanted]
+    if gone:
+        connection.exec_driver_sql(said.drop, gone)
+    put(connection, table, [row for key, row in wanted.items() if there.get(key) != row])
+
+
+def _mark(connection: Connection) -> str:
+    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
+
+
+@cache
+def _statements(table: Table, mark: str) -> Statements:
+    name, columns, keys = table.name, [c.name for c in table.c], [c.name for c in table.primary_key]
+    marks, rest = ", ".join(mark for _ in columns), ", ".join(f"{c} = excluded.{c}" for c in columns if c not in keys)
+    all_of = ", ".join(columns)
+    return Statements(
+        f"INSERT INTO {name} ({all_of}) VALUES ({marks}) ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {rest}",
+        f"SELECT {all_of} FROM {name} WHERE record = {mark}",
+        f"DELETE FROM {name} WHERE {' AND '.join(f'{key} = {mark}' for key in keys)}",
+    )
