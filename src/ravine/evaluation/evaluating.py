@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,7 +91,7 @@ class Evaluating:
         """Why the folds train one after another, where something stands in the way of lanes."""
         return self.way.note if self.way is not None else ""
 
-    def run(self) -> Iterator[float]:
+    def run(self) -> Generator[float]:
         """Go on with the folds that are not done; the share that is. Ctrl-C ends it, to be gone on with."""
         try:
             with self.saving.claimed(), ExitStack() as stack:
