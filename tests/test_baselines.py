@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
@@ -74,6 +75,27 @@ def test_each_is_scikit_learns_at_its_best_setting_on_the_validation_part(name: 
         assert row.valid == pytest.approx(max(scores[family].values()), abs=1e-6), family
         assert scores[family][row.setting] == pytest.approx(row.valid, abs=1e-6), family
     assert len({row.valid for row in rows.values()}) > 3  # they do differ
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_their_loss_is_scikit_learns_of_their_probabilities_or_numbers() -> None:
+    for name, measure in (("wine", log_loss), ("diabetes", mean_squared_error)):
+        problem = load(name)
+        found = compare.fitted(problem)
+        models = sklearns(problem.task) | {("guess", "the commonest class, or the mean"): DummyClassifier()}
+        for row in found.rows:
+            if name == "diabetes" and row.name == "guess":
+                continue
+            model = models[row.name, row.setting].fit(*plain(problem.train))
+            if problem.task == "classification" and not hasattr(model, "predict_proba"):
+                assert row.name == "linear SVM" and row.loss is None
+                continue
+            x, y = plain(problem.valid)
+            answers = model.predict_proba(x) if problem.task == "classification" else model.predict(x)
+            assert row.loss == pytest.approx(measure(y, answers), rel=1e-6), row.name
+        assert found.loss_name == ("cross_entropy" if name == "wine" else "mse")
+    hinge = compare.fitted(replace(load("wine"), loss="hinge"))
+    assert not hinge.loss_name and all(row.loss is None for row in hinge.rows)
 
 
 def test_the_best_is_first() -> None:
@@ -260,4 +282,10 @@ def test_many_training_samples_are_thinned_and_it_is_said() -> None:
     wine = load("wine")
     many = replace(wine, train=Part(wine.train.x.repeat(40, 1), wine.train.y.repeat(40)))
     assert len(many.train) > compare.MOST_SAMPLES
-    assert compare.fitted(many).note == "fitted on 2,000 training samples"
+    total = f"{len(many.train):,}"
+    assert compare.fitted(many).note == f"fitted on 2,000 of {total} training samples, evenly spread"
+    more = replace(many, valid=many.train)
+    told = compare.fitted(more)
+    assert told.note.endswith(f"judged on 2,000 of {total} validation samples, evenly spread")
+    result = result_of(raced(wine)).model_copy(update={"baselines": told})
+    assert "Fitted on the same training part" not in html(result) and "Fitted on 2,000 of" in html(result)

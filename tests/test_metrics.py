@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
+from rich.console import Console
+from scipy import stats
 from sklearn import metrics as theirs
 
+from ravine.api import start
 from ravine.errors import UserError
 from ravine.metrics import METRICS, Monitor, check_metrics, confused, measured, metric_of, monitor_of
 from ravine.problems import load
+from ravine.racing.outcome import result_of
+from ravine.racing.ranking import ranking
+from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe, recipe_from
+from ravine.report.notebook import notebook
+from ravine.report.page import html
+from ravine.report.rows import rows
+from ravine.report.terminal import table
 from ravine.results import Point
+from ravine.store import Store
 from ravine.training.loop import confusion_of
 from ravine.training.train import Training
+from tests.racing import a_run
 
 RANDOM = np.random.default_rng(3)
 LABELS = RANDOM.choice(4, 300, p=(0.6, 0.3, 0.08, 0.02))  # uneven, as where metrics matter
@@ -192,3 +206,43 @@ def test_recipes_name_metrics_that_exist() -> None:
         recipe_from({"problem": "wine", "monitor": "f1-makro"}, "here")
     assert Recipe(problem="wine", monitor="auroc").measured == ["auroc"]
     assert Recipe(problem="wine", monitor="accuracy").measured == []
+
+
+def test_a_races_metrics_stand_in_its_ranking_its_report_and_its_export(tmp_path: Path) -> None:
+    spec = RaceSpec(
+        problem="wine", model="mlp:8", rules=["adam", "sgd", "momentum"], budget=6, epochs=3, seeds=3, finalists=2,
+        lanes=32, baselines=False, metrics=["f1-macro", "auroc"],
+    )  # fmt: skip
+    running = start(spec, load("wine"))
+    for _ in running.run():
+        pass
+    result = result_of(running)
+    for row in result.ranking:
+        own = [run for run in result.runs if run.config == row.config and (run.stage != "rung") == row.finalist]
+        values = [value for run in own if (value := run.metrics["auroc"]) is not None]
+        told = row.metrics["auroc"]
+        assert told is not None and told.values == values and len(values) == (3 if row.finalist else 1)
+        if row.finalist:
+            spread = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+            assert (told.low, told.high) == pytest.approx(spread)
+    page = html(result)
+    first = rows(result)[0].further
+    mean, _, half = first["f1-macro"].partition(" ± ")
+    assert ">f1-macro</th>" in page and f"{mean}" in page and half in page
+    out = io.StringIO()
+    Console(file=out, width=80).print(table(result))
+    assert "f1-macro" in out.getvalue() and first["auroc"] in out.getvalue() and "auroc" in notebook(result)
+    with Store(str(tmp_path / "s.db")) as store:
+        store.save_race(result)
+        read = pl.read_csv(store.export(result.id, tmp_path / "points.csv"))
+    run = result.runs[-1]
+    kept = read.filter(pl.col("run") == run.id)["f1-macro"].to_list()
+    assert kept == pytest.approx([point.metrics["f1-macro"] for point in run.curve])
+
+
+def test_a_metric_that_is_not_defined_for_every_seed_has_no_interval() -> None:
+    runs = [a_run("adam", 0, "final", seed, 0.5) for seed in (1, 2)]
+    for run, value in zip(runs, (0.9, None), strict=True):
+        run.curve = [point.model_copy(update={"metrics": {"auroc": value}}) for point in run.curve]
+    [row] = ranking(runs)
+    assert row.metrics == {"auroc": None}

@@ -20,7 +20,7 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": version("numpy"),
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}",
     }
 
 

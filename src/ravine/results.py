@@ -74,6 +74,8 @@ class Standing(_Value):
     tuning: Interval | None  # relative change of loss, tuned against default, paired by seed: -0.38 is 38 % lower
     tuning_paid: bool | None  # the interval of `tuning` lies below zero
     choices: dict[str, Any] = Field(default_factory=dict)  # as in `RunResult`
+    metrics: dict[str, Interval | None] = Field(default_factory=dict[str, Interval | None])  # further ones that were
+    # asked for; None where one is not defined for every seed
 
 
 class Searched(_Value):
@@ -92,12 +94,14 @@ class Baseline(_Value):
     name: str  # "ridge"
     setting: str  # "strength 10"; empty where there is none
     valid: float  # the metric on the validation part
+    loss: float | None = None  # the race's loss there; None where the model gives nothing that it could be taken of
 
 
 class Baselines(_Value):
     """The classical models beside a race, best first, and how the winner stands against the best of them."""
 
     rows: list[Baseline] = Field(default_factory=list[Baseline])
+    loss_name: str = ""  # what `Baseline.loss` is
     note: str = ""  # what was left out, and why
     test: float | None = None  # the best one's metric on the test part, looked at once
     lead: Interval | None = None  # of the winner over it, on the same test samples; bootstrap over samples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ravine.baselines.classics import Classic, classics
+from ravine.losses import loss_name, loss_of
 from ravine.problems.problem import Part, Problem
 from ravine.results import Baseline, Baselines, Interval
 
@@ -32,9 +34,16 @@ def fitted(problem: Problem) -> Baselines:
     families = [one for one in classics() if problem.task in one.tasks]
     rows = [_best(one, problem, train, valid) for one in families if size <= one.most_features]
     large = [one.name for one in families if size > one.most_features]
-    notes = [] if len(train[0]) == len(problem.train) else [f"fitted on {len(train[0]):,} training samples"]
+    notes = [
+        f"{does} {len(seen[0]):,} of {len(part):,} {name} samples, evenly spread"
+        for does, seen, part, name in (
+            ("fitted on", train, problem.train, "training"), ("judged on", valid, problem.valid, "validation"),
+        )
+        if len(seen[0]) < len(part)
+    ]  # fmt: skip
     notes += [f"not tried on {size:,} numbers a sample: {', '.join(large)}"] if large else []
-    return Baselines(rows=sorted(rows, key=lambda row: -row.valid), note="; ".join(notes))
+    named = loss_name(problem) if any(row.loss is not None for row in rows) else ""
+    return Baselines(rows=sorted(rows, key=lambda row: -row.valid), loss_name=named, note="; ".join(notes))
 
 
 def _unfit(problem: Problem) -> str:
@@ -95,14 +104,33 @@ def scores(problem: Problem, out: NDArray[Any], y: NDArray[Any]) -> NDArray[np.f
 
 def _best(one: Classic, problem: Problem, train: Any, valid: Any) -> Baseline:
     """The setting with the best metric on the validation part; a tie goes to the simpler one."""
-    tried: list[tuple[float, str]] = []
+    tried: list[tuple[float, str, float | None]] = []
     for setting in one.settings:
         if one.name.startswith("k-NN") and setting > len(train[0]):
             continue
         model = _fit(one.make(setting, problem.task), train)
-        tried.append((float(scores(problem, np.asarray(model.predict(valid[0])), valid[1]).mean()), one.says(setting)))
-    value, setting = max(tried, key=lambda pair: pair[0])
-    return Baseline(name=one.name, setting=setting, valid=value)
+        value = float(scores(problem, np.asarray(model.predict(valid[0])), valid[1]).mean())
+        tried.append((value, one.says(setting), _loss(problem, model, *valid)))
+    value, setting, loss = max(tried, key=lambda row: row[0])
+    return Baseline(name=one.name, setting=setting, valid=value, loss=loss)
+
+
+def _loss(problem: Problem, model: Any, x: NDArray[Any], y: NDArray[Any]) -> float | None:
+    """The race's loss of a model's answers, as of the network's; None where they are no answers for it.
+
+    For classes those are the logarithms of its probabilities, whose cross-entropy is the log loss; a probability of 0
+    is taken for the smallest step above it, as scikit-learn does.
+    """
+    if problem.task == "classification":
+        if not hasattr(model, "predict_proba") or not loss_name(problem).startswith("cross_entropy"):
+            return None
+        chances = np.zeros((len(x), problem.outputs))
+        chances[:, model.classes_] = model.predict_proba(x)
+        out = torch.tensor(np.log(np.clip(chances, np.finfo(np.float64).eps, 1.0)))
+    else:
+        out = torch.tensor(np.asarray(model.predict(x)).reshape(y.shape))
+    found = float(loss_of(problem)(out, torch.tensor(y)))
+    return found if math.isfinite(found) else None
 
 
 def _fit(model: Any, part: Any) -> Any:

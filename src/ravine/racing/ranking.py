@@ -115,6 +115,16 @@ def _metrics(own: Sequence[Run]) -> Interval:
     return interval([point.metric for run in own if (point := run.best_point) is not None])
 
 
+def _further(own: Sequence[Run]) -> dict[str, Interval | None]:
+    """The metrics that were asked for beside the loss, over the seeds."""
+    points = [point for run in own if (point := run.best_point) is not None]
+    seen = {name: [point.metrics.get(name) for point in points] for name in (points[0].metrics if points else ())}
+    return {
+        name: interval([value for value in values if value is not None]) if None not in values else None
+        for name, values in seen.items()
+    }
+
+
 def _finalist(place: int, one: _Finalist, best: _Finalist, others: int) -> Standing:
     difference = paired(one.scores, best.scores, comparisons=max(1, others)) if place else None
     tie = difference is not None and difference.low <= 0 and one.is_steady >= best.is_steady
@@ -134,6 +144,7 @@ def _finalist(place: int, one: _Finalist, best: _Finalist, others: int) -> Stand
         tuning=one.tuning,
         tuning_paid=one.tuning.high < 0 if one.tuning else None,
         choices=dict(speaker.candidate.choices),
+        metrics=_further(one.chosen),
     )
 
 
@@ -153,6 +164,7 @@ def _other(rank: int, run: Run) -> Standing:
         tuning=None,
         tuning_paid=None,
         choices=dict(run.candidate.choices),
+        metrics=_further([run]),
     )
 
 

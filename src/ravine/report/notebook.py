@@ -33,6 +33,7 @@ def _table(result: RaceResult) -> str:
         "schedule",
         "validation loss",
         result.metric_name,
+        *(result.ranking[0].metrics if result.ranking else ()),
         "tuned against default",
     )
     head = "".join(f'<th scope="col" {CELL}>{escape(text)}</th>' for text in heads)
@@ -42,6 +43,6 @@ def _table(result: RaceResult) -> str:
 
 def _row(row: Row) -> str:
     first = (str(row.standing.rank), row.standing.rule, row.rate, row.standing.schedule)
-    cells = (*first, row.loss + (" (tie)" if row.tie else ""), row.metric, row.tuned or row.note)
+    cells = (*first, row.loss + (" (tie)" if row.tie else ""), row.metric, *row.further.values(), row.tuned or row.note)
     faded = "" if row.standing.finalist else ' style="opacity:0.65"'
     return f"<tr{faded}>" + "".join(f"<td {CELL}>{escape(cell)}</td>" for cell in cells) + "</tr>"

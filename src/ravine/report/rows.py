@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ravine.reading import finalists, one_run
 from ravine.report.choices import chosen
-from ravine.report.numbers import change, percent, rate, spread, times
+from ravine.report.numbers import NOTHING, change, percent, rate, spread, times
 from ravine.results import Interval, RaceResult, Standing
 
 
@@ -22,6 +22,7 @@ class Row:
     default: str  # loss at the rule's defaults
     tuned: str  # change of loss, tuned against default
     note: str  # why there is no interval
+    further: dict[str, str]  # the metrics that were asked for beside the loss, by name
 
     @property
     def tie(self) -> bool:
@@ -48,6 +49,7 @@ def row(result: RaceResult, standing: Standing) -> Row:
         default=spread(default.mean, default.low, default.high) if default else "",
         tuned=change(tuning.mean, tuning.low, tuning.high) if tuning else "",
         note="" if standing.finalist else one_run(result, standing),
+        further={name: spread(of.mean, of.low, of.high) if of else NOTHING for name, of in standing.metrics.items()},
     )
 
 

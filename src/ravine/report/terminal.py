@@ -48,6 +48,8 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
         parts.append(Text("Interrupted: this is what was known by then.", style="yellow"))
     if result.ranking:
         parts.append(_ranking(result, width))
+    if result.ranking and result.ranking[0].metrics:
+        parts.append(_further(result))
     if result.ranking and result.ranking[0].choices:
         parts.append(Text(f"First: {result.ranking[0].rule} with {chosen(result.ranking[0].choices)}"))
     if words := mattered(result):
@@ -88,6 +90,21 @@ def _ranking(result: RaceResult, width: int) -> Table:
     made.add_column("tuned against default" if wide else "tuned", overflow="ellipsis", no_wrap=True)
     for row in rows(result):
         made.add_row(*_cells(row, wide), style="" if row.standing.finalist else "dim")
+    return made
+
+
+def _further(result: RaceResult) -> Table:
+    """The metrics that were asked for beside the loss, of what ran over fresh seeds."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", collapse_padding=True)
+    made.add_column("metrics", no_wrap=True, overflow="ellipsis", max_width=14)
+    for name in result.ranking[0].metrics:
+        made.add_column(Text(name), overflow="fold")
+    for row in rows(result):
+        if row.standing.finalist or row.standing == result.ranking[0]:
+            made.add_row(*map(Text, (row.standing.rule, *row.further.values())))
     return made
 
 

@@ -24,12 +24,19 @@ def check_target(path: Path) -> None:
         raise UserError(f"export to {path}: this is a folder; give the name of a file")
 
 
-def write(rows: Sequence[Mapping[str, Any]], hypers: Sequence[str], path: Path) -> None:
+def metrics(document: Mapping[str, Any]) -> dict[tuple[str, float], dict[str, float | None]]:
+    """Further metrics by run and epoch, of a race or a run as it is kept."""
+    runs = document["runs"] if "runs" in document else [document["result"]]
+    return {(run["id"], point["epoch"]): point.get("metrics", {}) for run in runs for point in run["curve"]}
+
+
+def write(rows: Sequence[Mapping[str, Any]], hypers: Sequence[str], metrics: Sequence[str], path: Path) -> None:
     """Write the rows to a CSV or Parquet file, whole or not at all."""
     import polars as pl  # here, because `ravine --help` should not wait for it
 
     kinds = {name: pl.String for name in TEXTS} | {name: pl.Int64 for name in WHOLES}
     kinds |= {column(name): pl.Float64 for name in hypers} | {name: pl.Float64 for name in CURVE}
+    kinds |= {column(name): pl.Float64 for name in metrics}
     table = pl.DataFrame(rows, schema=kinds, orient="row")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -121,22 +121,27 @@ class Store:
         target = Path(path).expanduser()
         export.check_target(target)
         hypers: dict[str, dict[str, float]] = {}
+        further: dict[tuple[str, float], dict[str, float | None]] = {}
 
         def look(connection: Connection) -> Any:
             record = self._resolve(connection, id, None)
+            kept = connection.execute(select(tables.records.c.document).where(tables.records.c.id == record))
+            further.update(export.metrics(json.loads(kept.scalar_one())))
             for row in connection.execute(select(tables.hypers).where(tables.hypers.c.record == record)):
                 hypers.setdefault(row.run, {})[row.name] = row.value
             return connection.execute(_curves(record)).mappings().all()
 
         found = self.read(look)
         names = sorted({name for run in hypers.values() for name in run})
+        measured = sorted({name for own in further.values() for name in own})
         table = [
             {name: row[name] for name in (*export.TEXTS, *export.WHOLES)}
             | {export.column(name): hypers.get(row["run"], {}).get(name) for name in names}
             | {name: row[name] for name in export.CURVE}
+            | {export.column(name): further.get((row["run"], row["epoch"]), {}).get(name) for name in measured}
             for row in found
         ]
-        export.write(table, names, target)
+        export.write(table, names, measured, target)
         return target
 
     def _save(self, record: dict[str, Any], runs: list[RunResult], guard: Guard | None = None) -> None:
