@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ravine.metrics import Wait, monitor_of
 from ravine.recipe import Recipe
 from ravine.rules.rule import values
 from ravine.schedules import Waiting
@@ -19,6 +20,7 @@ class Following:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.plateau, self.waiting = recipe, recipe.make_plateau(), Waiting()
         self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
+        self._wait = self._begun()
 
     def see(self, run: Run, track: Track) -> None:
         """Let the plateau see the point just measured; the one before the first step does not count."""
@@ -33,8 +35,10 @@ class Following:
 
     def is_out(self, run: Run) -> bool:
         """Whether the run's patience is out."""
-        waited = run.monitor.waited(run.curve, self.recipe.min_delta, run.since)
-        return 0 < self.recipe.patience <= waited
+        return 0 < self.recipe.patience <= self._wait.after(run.curve)
+
+    def _begun(self) -> Wait:
+        return Wait(monitor_of(self.recipe.monitor), self.recipe.min_delta, self.recipe.complete_from)
 
     def facts(self) -> dict[str, Any]:
         """What is known, as plain values."""
@@ -42,5 +46,5 @@ class Following:
 
     def restore(self, facts: Mapping[str, Any]) -> None:
         """Take over what `facts` gave."""
-        self.waiting = Waiting(**facts["waiting"])
+        self.waiting, self._wait = Waiting(**facts["waiting"]), self._begun()
         self.reductions = [(epoch, rate) for epoch, rate in facts["reductions"]]

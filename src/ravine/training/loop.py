@@ -15,7 +15,7 @@ from ravine.engines.precision import in_type, type_of
 from ravine.losses import finish_metric, metric_of
 from ravine.metrics import confused, measured
 from ravine.problems.problem import Part, Problem
-from ravine.randomness import key
+from ravine.randomness import key, seed_torch
 from ravine.training.ahead import pieces
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
@@ -83,7 +83,7 @@ def _feed(lanes: Runner, problem: Problem | Joined, clock: Clock, log: SampleLog
 def _own_noise(seed: int) -> Generator[None]:
     """Within, torch's generator begins at that seed; afterwards it is where it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         yield
 
 

@@ -89,11 +89,13 @@ class Run:
         if not math.isfinite(wrong):
             self.diverged = f"loss became {'NaN' if math.isnan(wrong) else 'infinite'} by epoch {epoch:.3g}"
             return False
-        before = self.score
+        best, before = self.best_point, self.score
         self.curve.append(point)
+        is_better = len(self.curve) > 1 and self.monitor.cost(point) < before and epoch > self.since
+        self._best_point = (len(self.curve), self.since, self.monitor), point if is_better else best
         if valid_loss > EXPLODED * max(start, 1e-3):
             self.diverged = f"loss rose to {valid_loss:.1e} by epoch {epoch:.3g}"
-        return len(self.curve) > 1 and self.monitor.cost(point) < before and epoch > self.since
+        return is_better
 
     def result(self, status: Status) -> RunResult:
         """The run as a value to keep."""
