@@ -37,6 +37,7 @@ RECIPE = Recipe(
 BEGINS, GOES_ON = (2, 2, 2, 3), (1, 1, 2, 2, 3, 4)  # processes before one is lost, and after
 LATEST = 0.4  # share of the run's checkpoints after which one is lost at the latest: ten steps and more are left
 CLOSE = 1e-6  # relative: how far losses and weights may be from those of one process
+HEARD = 60.0  # seconds after which the others have to have heard of it
 LOST, END = 3, "end.safetensors"  # the code of a process that says that another is lost
 
 
@@ -95,6 +96,7 @@ def session(rank: int, size: int, parallel: str, port: int, folder: str) -> None
         os.environ.update({name: str(value) for name, value in own_place.items()}, MASTER_ADDR="127.0.0.1")
     try:
         with team_of(parallel if size > 1 else None) as team:
+            (where / f"met-{rank}").touch()
             running = Training(RECIPE, own(), where, team=team)
             if holds(where):
                 running.restore(where)
@@ -137,13 +139,15 @@ def _lost_one(context: ForkServerContext, index: int, folder: Path, alone: Path)
     then = Company(draw.choice(GOES_ON), draw.choice(("ddp", "fsdp")))
     started = first.started(context, folder)
     after = draw.randint(0, round(LATEST * len(_end(alone)["curve"])))  # checkpoints
-    while all(each.exitcode is None for each in started) and max(numbers(folder), default=0) < after:
-        time.sleep(0.005)
+    while len(list(folder.glob("met-*"))) < first.size or max(numbers(folder), default=0) < after:
+        time.sleep(0.005)  # before they have met, it is torchrun that ends the others
     time.sleep(draw.uniform(0, 0.03))
     lost = draw.choice(started)
     lost.kill()
     for each in started:
-        each.join(LONGEST)
+        each.join(HEARD)
+        each.kill()
+        each.join()
     codes = [each.exitcode for each in started if each is not lost]
     told = f"{first.size} by {first.parallel}, then {then.size} by {then.parallel}: "
     if codes != [LOST] * len(codes):
