@@ -159,6 +159,19 @@ def test_the_last_weights_are_those_of_the_recipe_trained_by_hand(wine: Data) ->
     assert (few.predict_proba(wine[0]) != more.predict_proba(wine[0])).any()
 
 
+def test_raw_inputs_are_neither_scaled_nor_changed_and_predict_as_they_are(wine: Data) -> None:
+    x = wine[0].astype(np.float32) / 1000
+    before = x.copy()
+    raw = Classifier(**QUICK, preprocess="raw").fit(x, wine[1])
+    np.testing.assert_array_equal(x, before)
+    by_hand = Classifier(**QUICK).fit((x - x.mean(0)) / x.std(0), wine[1])
+    scaled = Classifier(**QUICK).fit(x, wine[1])
+    np.testing.assert_allclose(scaled.predict_proba(x), by_hand.predict_proba((x - x.mean(0)) / x.std(0)), atol=1e-4)
+    assert np.abs(raw.predict_proba(x) - scaled.predict_proba(x)).max() > 0.05
+    held = Classifier(**QUICK, preprocess="raw", early_stopping=True).fit(x, wine[1])
+    np.testing.assert_array_equal(held.predict(x), pickle.loads(pickle.dumps(held)).predict(x))
+
+
 def test_class_weights_shift_what_is_predicted() -> None:
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(0, 1, (190, 2)), rng.normal(1, 1, (10, 2))])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ravine.errors import UserError
 from ravine.problems import Part, Problem, from_arrays, load
+from ravine.problems.inputs import CACHED
 from ravine.problems.preprocess import load_inputs, packed, preprocessed
 
 
@@ -47,6 +48,16 @@ def test_the_fitted_steps_give_the_inputs_of_the_problem_from_raw_rows() -> None
         order, same = made.train.x[:, 0].sort().indices, expected[:, 0].sort().indices
         scale = float(expected.abs().max())
         torch.testing.assert_close(made.train.x[order] / scale, expected[same] / scale, rtol=0, atol=2e-5)
+
+
+def test_rows_are_scaled_alike_however_many_there_are() -> None:
+    """They are scaled a few at a time: no row is left out, none scaled by others."""
+    inputs = from_arrays(*table()).inputs
+    assert inputs is not None
+    rows = torch.randn(CACHED // 5 * 3 + 7, inputs.shift.shape[1], dtype=torch.float64) * 50
+    made = inputs(rows)
+    assert torch.equal(made, ((rows - inputs.shift) * inputs.factor).float()) and made.shape == rows.shape
+    assert inputs(rows[:0]).shape == rows[:0].shape
 
 
 def test_columns_after_each_step() -> None:

@@ -240,3 +240,67 @@ def test_the_source_lets_go_of_what_is_not_needed() -> None:
     lines = [line.strip() for line in recording.source.splitlines()]
     assert len([line for line in lines if " = " in line]) == 2, recording.source
     assert "del t1" in lines
+
+
+def test_a_sum_over_rows_that_only_loses_its_dimension_is_one_operation() -> None:
+    def work(x: Tensor) -> Sequence[Tensor]:
+        kept = x.sum(0, keepdim=True)
+        return [x.sum(0, keepdim=True).view(3), kept, kept.view(3, 1)]
+
+    x = torch.randn(50, 3)
+    recording, results = record(work, [x])
+    assert recording.source.count("(a0, [0])") == 1, recording.source
+    again = recording.work(x)
+    assert [t.shape for t in again] == [(3,), (1, 3), (3, 1)]
+    assert all(torch.equal(a, b) for a, b in zip(results, again, strict=True))
+    other = torch.randn(50, 3)
+    assert torch.equal(recording.work(other)[0], other.sum(0)), "of what it is given, not of what was recorded"
+
+
+def test_tensors_looked_at_once_go_before_the_others_and_shapes_are_still_told_apart() -> None:
+    programs = Programs(lambda w, x: [w * x.sum()], True, 1)
+    on_three, on_two = programs.on([torch.ones(3)]), programs.on([torch.ones(2)])
+    for _ in range(8):
+        for size in (4, 5):
+            x = torch.randn(size)
+            assert torch.equal(on_three(x)[0], torch.ones(3) * x.sum())
+            assert torch.equal(on_two(x)[0], torch.ones(2) * x.sum())
+            assert torch.equal(programs(torch.ones(3), x)[0], torch.ones(3) * x.sum())
+    assert programs.records and programs.is_settled
+
+
+def test_gradients_that_lie_elsewhere_or_with_gaps_are_followed() -> None:
+    """A single run hands its gradients to the kernel by address: as autograd left them, wherever that was."""
+
+    class Gapped(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, w: Tensor) -> Tensor:
+            return w.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Tensor:
+            (g,) = grads
+            return torch.cat([g, g * 7], dim=1)[:, : g.shape[1]]  # every second part of its memory
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(3, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ Gapped.apply(self.weight).T  # pyright: ignore
+
+    part = samples()
+    gapped, plain = lanes_of(Net, (1,), True), lanes_of(Net, (1,), True)
+    plain.weights.copy_(gapped.weights)
+    kept: list[Tensor] = []  # so that no gradient has the address of the last one
+    for step in range(6):
+        gapped.step(part, BATCH, float(step))
+        w = plain.weights.view(3, 4).clone().requires_grad_()
+        loss = functional.cross_entropy(part.x[BATCH[0]] @ w.T, part.y[BATCH[0]])
+        (g,) = torch.autograd.grad(loss, w)
+        kept.append(g)
+        plain.step_count += 1
+        plain.groups[0].update(plain.weights, [g], plain.step_count, float(step))
+    assert gapped.groups[0].is_direct
+    assert torch.allclose(gapped.weights, plain.weights, rtol=1e-6, atol=1e-7)

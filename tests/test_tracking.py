@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import random
+import sys
+import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +19,7 @@ from ravine.problems import load
 from ravine.racing.race import Race
 from ravine.recipe import Recipe
 from ravine.tracking import About, Log, logged_race, logged_training, open_log
+from ravine.tracking.records import masked, packed
 from ravine.training.train import Training
 from tests.racing import a_race
 
@@ -64,6 +69,33 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     assert [event.step for event in seen] == [running.clock.step_at(tick) for tick in range(19)]
     assert "hparams" in events.summary_metadata["_hparams_/session_start_info"].plugin_data.plugin_name
     assert "recipe/text_summary" in events.Tags()["tensors"]
+
+
+def test_records_are_read_by_tensorboard_itself(tmp_path: Path) -> None:
+    library: Any = pytest.importorskip("tensorboard.compat.tensorflow_stub.pywrap_tensorflow")
+    draw = random.Random(0)
+    parts = [draw.randbytes(length) for length in (0, 1, 3, 4, 5, 7, 8, 200, 201, 1023, 1024, 1025, 3000)]
+    assert masked(parts) == [library.masked_crc32c(part) for part in parts]
+    (tmp_path / "r").write_bytes(packed(parts) + packed(parts[:1]))
+    reader: Any = library.PyRecordReader_New(str(tmp_path / "r"), 0)
+    seen: list[bytes] = []
+    for _ in range(len(parts) + 1):
+        reader.GetNext()
+        seen.append(reader.record())
+    assert seen == [*parts, parts[0]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_race_holds_no_file_of_tensorboard_open(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log = open_log([f"tensorboard:{tmp_path}"], tmp_path, [])
+    before, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for run in range(20):
+        log.begin(About(f"r{run}", "race", {"lr": 0.1}, {"rule": "sgd"}, ""))
+        log.point(f"r{run}", 1, {"valid_loss": 0.5})
+    log.flush()
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == (before, threads)
+    assert all(len(list((tmp_path / f"r{run}").iterdir())) == 1 for run in range(20))
 
 
 class Broken:

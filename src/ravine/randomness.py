@@ -34,8 +34,19 @@ class Seeded(ABC):
         """The model with the initial draw of that seed."""
 
 
+def seed_torch(seed: int) -> None:
+    """Let torch's own generators begin at a seed: on every device that this process has touched.
+
+    `torch.manual_seed` also notes the seed for devices that it has not, with a stack trace for each: 0.6 ms a call.
+    """
+    if torch.cuda.is_initialized() or torch.xpu.is_initialized() or torch.backends.mps.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 def build(model: Callable[[], nn.Module], seed: int) -> nn.Module:
     """The model with the initial draw of that seed; the caller's random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, "init"))
+        seed_torch(key(seed, "init"))
         return model(seed) if isinstance(model, Seeded) else model()

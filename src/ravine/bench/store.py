@@ -14,8 +14,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import torch
 
 from ravine import api
 from ravine.bench import common
+from ravine.bench.clock import Clock
 from ravine.problems import load
 from ravine.racing.outcome import result_of
 from ravine.racing.spec import RaceSpec
@@ -32,23 +32,6 @@ from ravine.store import Store
 SHARE, RATE = 0.01, 20_000  # of a race's time at most; rows a second at least
 ROWS = 20_000
 FLUSHED = 2**18  # bytes: about what a stage of the race on digits writes
-
-
-class Clock:
-    """Seconds, of the wall and of this process, spent within its blocks."""
-
-    def __init__(self) -> None:
-        self.wall = self.own = 0.0
-
-    @contextmanager
-    def counting(self) -> Generator[None]:
-        """Count what is spent within."""
-        wall, own = time.perf_counter(), time.process_time()
-        try:
-            yield
-        finally:
-            self.wall += time.perf_counter() - wall
-            self.own += time.process_time() - own
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import chain as chained
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from ravine.emit.host import Host
-from ravine.emit.split import split
+from ravine.emit.split import Split, split
 from ravine.emit.trace import trace
 from ravine.engines.launch import CpuLaunch, Launch
 from ravine.engines.maxnorm import RowLimit, unlimited
@@ -22,7 +23,7 @@ from ravine.engines.table import Integers, in_order, is_dense, stored
 from ravine.errors import UserError
 from ravine.randomness import key
 from ravine.rules.maxnorm import MaxNorm
-from ravine.rules.rule import Rule, chain, hypers, name_of, needs_of, scalars_of, slots_of, sums_of
+from ravine.rules.rule import Rule, chain, filled, hypers, name_of, needs_of, scalars_of, slots_of, sums_of
 from ravine.types import Scalar
 
 _dtype, _device = attrgetter("dtype"), attrgetter("device")
@@ -31,6 +32,12 @@ _dtype, _device = attrgetter("dtype"), attrgetter("device")
 def serves(rule: Rule) -> bool:
     """Whether a kernel can take the rule's steps: it sees one number at a time, but for a max-norm after the step."""
     return not needs_of(rule) & {"noise", "curvature"} and all(part.scope == "entry" for part in chain(unlimited(rule)))
+
+
+@lru_cache(maxsize=256)
+def _split_of(rule: Rule) -> Split:
+    """The traced equation, for which the hyperparameters' values do not matter."""
+    return split(trace(rule))
 
 
 class KernelStep:
@@ -47,7 +54,7 @@ class KernelStep:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.slots = slots_of(rule)
-        self._split = split(trace(unlimited(rule)))
+        self._split = _split_of(filled(unlimited(rule), dict.fromkeys(hypers(rule), 0.0)))
         self._is_limited = any(isinstance(part, MaxNorm) for part in chain(rule))
         self._host = Host(self._split)
         self._norm = next(iter(needs_of(rule) & {"norm", "global_norm"}), None)
@@ -74,7 +81,6 @@ class KernelStep:
         lanes: int = 0,
         seed: int | None = None,
         finite_only: bool = False,
-        alike: bool = False,
     ) -> dict[str, Any] | None:
         """Update weights and slots in place and return the new scalars.
 
@@ -83,13 +89,11 @@ class KernelStep:
         [K, ...], and lane k has row k. "norm" (one number a tensor, or [tensors, K]) and "global_norm" (one, or K)
         may be given too, where the gradients here are not all of them; else they are measured. ``seed`` keys the
         random rounding of bfloat16 slots; without it the steps of this object are counted.
-        ``alike`` says that the tensors are of the kinds of the last step's, wherever they lie now.
         ``finite_only`` reads the gradients first; if one is not finite, nothing is changed and the result is None.
         """
         columns = [weights, [in_order(w, g, lanes) for w, g in zip(weights, gradients, strict=True)]]
         columns += [slots[name] for name in self.slots]
-        if not (alike and self._like and self.stays(columns)):
-            self.locate(columns, rows, lanes)
+        self.locate(columns, rows, lanes)
         if finite_only and not self.finite():
             return None
         return self.advance(weights, given, seed)
@@ -138,6 +142,22 @@ class KernelStep:
         if self.looks:
             self._show(columns[1])
         return True
+
+    def follow(
+        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], given: Mapping[str, Scalar], lanes: int, seed: int
+    ) -> dict[str, Any]:
+        """`step` for whoever knows that weights and slots are those of the last one, where they were."""
+        gradients = [in_order(w, g, lanes) for w, g in zip(weights, gradients, strict=True)]
+        addresses = list(map(Tensor.data_ptr, gradients))
+        first, last = len(gradients), 2 * len(gradients)
+        if addresses != self._addresses[first:last]:
+            self._addresses[first:last] = addresses
+            for batch in self._batches:
+                batch.move(1, [gradients[i] for i in batch.members])
+        self._read = None
+        if self.looks:
+            self._show(gradients)
+        return self.advance(weights, given, seed)
 
     def _show(self, gradients: Sequence[Tensor]) -> None:
         for batch in self._batches:

@@ -18,7 +18,10 @@ from ravine.engines.scaling import Attempt
 from ravine.engines.terms import held_of
 from ravine.engines.updates import Group, grouped
 from ravine.problems.problem import Part
+from ravine.rules.rule import Need
 from ravine.types import Loss
+
+ELSEWHERE: frozenset[Need] = frozenset({"gradient_ahead", "first_gradient", "curvature"})  # not one gradient here
 
 
 class Lanes:
@@ -39,40 +42,42 @@ class Lanes:
         arranged = [lanes[row] for row in self.rows]
         self.weights = torch.stack([lane.weights for lane in arranged])
         self.buffers = {n: torch.stack([lane.buffers[n] for lane in arranged]) for n in arranged[0].buffers}
-        self.seeds = list(dict.fromkeys(lane.seed for lane in lanes))
-        self.lane_seeds = [lane.seed for lane in arranged]
-        self.seed_row = torch.tensor([self.seeds.index(seed) for seed in self.lane_seeds])
+        orders = list(dict.fromkeys((lane.seed, lane.fold) for lane in lanes))
+        self.seeds, self.folds = [seed for seed, _ in orders], [fold for _, fold in orders]
+        self.lane_seeds, self.lane_folds = [lane.seed for lane in arranged], [lane.fold for lane in arranged]
+        self.seed_row = torch.tensor([orders.index((lane.seed, lane.fold)) for lane in arranged])
         self.stepping = model.stepping(loss, self.together, shared=len(self.seeds) == 1)
         self.predicting = model.predicting(self.together)
         self._own = self._parts(self.weights)
+        self._own_step = self.stepping.on(self._own)
         self.scaled = model.precision.scaled
+        self._is_plain = not any(group.needs & ELSEWHERE for group in self.groups)
+        self._is_direct = self._is_plain and not (self.together or self.scaled) and self.groups[0].is_direct
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def each_fold(self) -> list[int]:
+        """The fold of each lane, as they were given."""
+        return [self.lane_folds[place] for place in self.back.tolist()]
+
     def step(self, part: Part, index: Tensor, time: float, pieces: int = 1) -> Tensor:
         """One optimizer step of every lane on its seed's minibatch.
 
-        ``index`` [seeds, batch] says which samples of ``part`` each seed sees, in the order of ``self.seeds``; ``time``
-        is that of the schedules; ``pieces`` into how many parts the minibatch is taken, whose gradients are averaged.
+        ``index`` [seeds, batch] says which samples of ``part`` each seed sees, in the order of ``self.seeds`` (a seed
+        stands there once for each fold); ``time`` is that of the schedules; ``pieces`` into how many parts the
+        minibatch is taken, whose gradients are averaged.
         Returns the loss of each lane before the step, [K].
         """
         self.step_count += 1
         self.time = time
         before = {n: b.clone() for n, b in self.buffers.items()} if self.scaled else {}
-        point = aheads(self.groups, self.weights, time)
-        losses, stacked = self._gradients(point, part, index, pieces)
-        if climbs(self.groups):
-            buffers = {n: b.clone() for n, b in self.buffers.items()}  # running statistics are those of the first pass
-            point = climbed(self.groups, self.weights, stacked, time)
-            _, stacked = self._gradients(point, part, index, pieces)
-            self.buffers = buffers
-        curvature = None
-        offset = offsets(self.groups, self.weights, self.step_count, time)
-        if offset is not None:
-            near, buffers = [g.clone() for g in stacked], {n: b.clone() for n, b in self.buffers.items()}
-            curvature = estimates(self.groups, near, self._gradients(point + offset, part, index, pieces)[1], offset)
-            stacked, self.buffers = near, buffers
+        if self._is_plain:
+            curvature = None
+            losses, stacked = self._gradients(self.weights, part, index, pieces)
+        else:
+            losses, stacked, curvature = self._elsewhere(part, index, pieces)
         attempt = Attempt(before, self.groups, self.weights, stacked) if self.scaled else None
         lags = attempt.lags if attempt else [None] * len(self.groups)
         stacked = attempt.usable(stacked) if attempt else stacked
@@ -82,6 +87,25 @@ class Lanes:
         if attempt:
             self.buffers = attempt.finish(self.buffers)
         return losses[self.back] if self.together else losses
+
+    def _elsewhere(
+        self, part: Part, index: Tensor, pieces: int
+    ) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor] | None]:
+        """Losses, gradients and curvature, where a rule takes them away from the weights, or twice."""
+        point = aheads(self.groups, self.weights, self.time)
+        losses, stacked = self._gradients(point, part, index, pieces)
+        if climbs(self.groups):
+            buffers = {n: b.clone() for n, b in self.buffers.items()}  # running statistics are those of the first pass
+            point = climbed(self.groups, self.weights, stacked, self.time)
+            _, stacked = self._gradients(point, part, index, pieces)
+            self.buffers = buffers
+        offset = offsets(self.groups, self.weights, self.step_count, self.time)
+        if offset is None:
+            return losses, stacked, None
+        near, buffers = [g.clone() for g in stacked], {n: b.clone() for n, b in self.buffers.items()}
+        far = self._gradients(point + offset, part, index, pieces)[1]
+        self.buffers = buffers
+        return losses, near, estimates(self.groups, near, far, offset)
 
     def set_hyper(self, row: int, name: str, value: float) -> None:
         """Give one lane another value of a hyperparameter, from its next step on."""
@@ -99,16 +123,25 @@ class Lanes:
         terms.finish(self.model.views(self.weights), held_of(self.buffers), each, time)
 
     def _gradients(self, point: Tensor, part: Part, index: Tensor, pieces: int) -> tuple[Tensor, Sequence[Tensor]]:
-        """The mean losses [K] at the weights ``point`` [K, P], and the gradients, [K, *shape] for each parameter."""
-        found: list[Tensor] = []
-        for place, piece in enumerate(index.tensor_split(pieces, dim=1)):
+        """The mean losses [K] at the weights ``point`` [K, P], and the gradients, [K, *shape] for each parameter.
+
+        Those of one run whose kernel only wants to know where they lie stay as they are, [*shape].
+        """
+        found: Sequence[Tensor] = []
+        for place, piece in enumerate(index.tensor_split(pieces, dim=1) if pieces > 1 else (index,)):
             self._set_noise(place)
-            more = self.stepping(*self._state(point), *self._batch(part, piece))
+            batch = self._batch(part, piece)
+            if point is self.weights:
+                more = self._own_step(*self._buffers(), *batch)
+            else:
+                more = self.stepping(*self._parts(point), *self._buffers(), *batch)
             if pieces > 1:
                 shares = self._shares(part, piece, index)
                 more = [x * (like_rows(shares, x) if isinstance(shares, Tensor) else shares) for x in more]
-            found = [a + b for a, b in zip(found, more, strict=True)] if place else list(more)
+            found = [a + b for a, b in zip(found, more, strict=True)] if place else more
         losses, *grads = found
+        if self._is_direct:
+            return losses, [g.contiguous() for g in grads]
         return losses, grads if self.together else [g.unsqueeze(0) for g in grads]
 
     def _shares(self, part: Part, piece: Tensor, index: Tensor) -> float | Tensor:
@@ -121,8 +154,18 @@ class Lanes:
 
     def predict(self, x: Tensor) -> Tensor:
         """The outputs of every lane in evaluation mode, from the weights in full precision: [K, n, ...]."""
-        state = self._state(readouts(self.groups, self.weights, self.time))
-        (out,) = self.predicting(*state, in_type(x, self.model.dtype))
+        point = readouts(self.groups, self.weights, self.time)
+        parts = self._own if point is self.weights else self._parts(point)
+        (out,) = self.predicting(*parts, *self._buffers(), in_type(x, self.model.dtype))
+        return out[self.back]
+
+    def predict_each(self, x: Tensor) -> Tensor:
+        """The outputs of every lane for inputs of its own, [K, n, ...], as `predict`."""
+        if not self.together:
+            return self.predict(x[0])
+        point = readouts(self.groups, self.weights, self.time)
+        own = in_type(x[torch.tensor(self.rows)], self.model.dtype)
+        (out,) = self.model.predicting(self.together, shared=False)(*self._parts(point), *self._buffers(), own)
         return out[self.back]
 
     def export(self) -> list[Lane]:
@@ -137,8 +180,8 @@ class Lanes:
                 at = group.start + offset
                 rule, schedules, slots, scalars = group.member(offset)
                 buffers = {n: b[at] for n, b in self.buffers.items()}
-                seed = self.lane_seeds[at]
-                found[row] = Lane(rule, schedules, seed, self.weights[at], buffers, slots, scalars, self.step_count)
+                own = self.weights[at], buffers, slots, scalars, self.step_count, self.lane_folds[at]
+                found[row] = Lane(rule, schedules, self.lane_seeds[at], *own)
         return [found[row] for row in range(len(self))]
 
     def snapshot(self, row: int) -> Lane:
@@ -147,14 +190,14 @@ class Lanes:
         weights = readouts(self.groups, self.weights, self.time)[at].clone()
         buffers = {n: b[at].clone() for n, b in self.buffers.items()}
         group = next(g for g in self.groups if g.start <= at < g.end)
-        rule, schedules, *_ = group.member(at - group.start)
-        return Lane(rule, schedules, self.lane_seeds[at], weights, buffers, {}, {}, self.step_count)
+        rule, schedules = group.rules[at - group.start], group.schedules[at - group.start]
+        own = self.step_count, self.lane_folds[at]
+        return Lane(rule, schedules, self.lane_seeds[at], weights, buffers, {}, {}, *own)
 
-    def _state(self, weights: Tensor) -> list[Tensor]:
-        """The parameters and buffers as a program takes them: of all lanes, or of the one there is."""
-        parts = self._own if weights is self.weights else self._parts(weights)
-        buffers = (self.buffers[name] for name in self.model.fixed)
-        return [*parts, *(buffers if self.together else (b[0] for b in buffers))]
+    def _buffers(self) -> list[Tensor]:
+        """The buffers as a program takes them: of all lanes, or of the one there is."""
+        buffers = [self.buffers[name] for name in self.model.fixed]
+        return buffers if self.together else [b[0] for b in buffers]
 
     def _parts(self, weights: Tensor) -> list[Tensor]:
         """Each parameter as a view of the weights [K, P]."""

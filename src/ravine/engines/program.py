@@ -15,6 +15,8 @@ from ravine.engines.recording import CannotRecord, Recording, record
 
 Work: TypeAlias = Callable[..., Sequence[Tensor]]  # of tensors, some of which it may change in place
 
+Kinds: TypeAlias = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype], ...]  # shape, strides, type of each tensor
+
 PROOFS = 2  # calls that are done both ways before the recording is trusted
 
 
@@ -38,7 +40,7 @@ class Programs:
     def __init__(self, work: Work, is_repeatable: bool, fixed: int, warm: int = 2) -> None:
         self._work, self._fixed, self._warm = work, fixed, warm
         self.records = is_repeatable
-        self._forms: dict[Any, _Form] = {}
+        self._forms: dict[Kinds, _Form] = {}
 
     @property
     def is_settled(self) -> bool:
@@ -47,9 +49,22 @@ class Programs:
 
     def __call__(self, *given: Tensor) -> Sequence[Tensor]:
         """What the work returns, none of which autograd follows."""
-        if not self.records:
-            return self._work(*given)
-        form = self._form(given)
+        return self._call(kinds_of(given), given) if self.records else self._work(*given)
+
+    def on(self, first: Sequence[Tensor]) -> Work:
+        """`__call__` on tensors that begin with these, which are looked at once."""
+        known = kinds_of(first)
+
+        def call(*rest: Tensor) -> Sequence[Tensor]:
+            given = (*first, *rest)
+            return self._call(known + kinds_of(rest), given) if self.records else self._work(*given)
+
+        return call
+
+    def _call(self, kinds: Kinds, given: Sequence[Tensor]) -> Sequence[Tensor]:
+        form = self._forms.get(kinds)
+        if form is None:
+            form = self._forms[kinds] = _Form()
         if form.recording and form.proofs == PROOFS:
             with torch.no_grad():
                 return form.recording.work(*given)
@@ -57,11 +72,6 @@ class Programs:
         if form.calls <= self._warm:
             return self._work(*given)
         return self._record(form, given) if form.recording is None else self._prove(form, form.recording, given)
-
-    def _form(self, given: Sequence[Tensor]) -> _Form:
-        """What is known of this shape of call; most of the tensors are often those of the last one."""
-        shapes = tuple([(t.shape, t.stride(), t.dtype) for t in given])
-        return self._forms.setdefault(shapes, _Form())
 
     def _record(self, form: _Form, given: Sequence[Tensor]) -> Sequence[Tensor]:
         """The work itself, watched."""
@@ -87,6 +97,11 @@ class Programs:
         self.records = got == [_mark(t) for t in (*results, *given[self._fixed :])]
         form.proofs += 1
         return results
+
+
+def kinds_of(given: Sequence[Tensor]) -> Kinds:
+    """What a recording depends on beside the numbers."""
+    return tuple([(t.shape, t.stride(), t.dtype) for t in given])
 
 
 _one_at_a_time = threading.Lock()  # there is one state of torch's generator to put back

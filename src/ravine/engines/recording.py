@@ -18,6 +18,22 @@ ATEN = torch.ops.aten
 NOTHING = {ATEN.detach.default, ATEN.alias.default}  # where there is no autograd
 VIEWS = {ATEN.expand.default, ATEN.view.default, ATEN.permute.default, ATEN._unsafe_view.default}
 TURNED = ATEN.t.default  # twice is nothing
+# The same operations as torch binds them by hand, which takes half the time to call; arguments are those of the schema
+DIRECT: dict[Any, Any] = {
+    ATEN.mm.default: torch.mm,
+    ATEN.bmm.default: torch.bmm,
+    ATEN.addmm.default: torch.addmm,
+    ATEN.baddbmm.default: torch.baddbmm,
+    ATEN.t.default: torch.t,
+    ATEN.transpose.int: torch.transpose,
+    ATEN.unsqueeze.default: torch.unsqueeze,
+    ATEN.view.default: Tensor.view,
+    ATEN.relu.default: torch.relu,
+    ATEN.tanh.default: torch.tanh,
+    ATEN.sigmoid.default: torch.sigmoid,
+    ATEN.sum.dim_IntList: torch.sum,
+    ATEN._log_softmax.default: getattr(torch, "_log_softmax"),  # noqa: B009 (private to type checkers)
+}
 TELLS = {ATEN._local_scalar_dense.default, ATEN.equal.default}  # give Python a number, which may be another next time
 
 
@@ -86,6 +102,7 @@ class _Text:
         self._inputs = [f"a{i}" for i in range(len(given))]
         self._known = WeakTensorKeyDictionary(dict(zip(given, self._inputs, strict=True)))
         self._turned: dict[str, str] = {}  # the name of a matrix by that of its transpose
+        self._row_sums: set[str] = set()  # sums over the first dimension that keep it as one
         self._lines: list[_Line] = []
         self._names: dict[str, Any] = {}  # operations and constants
         self._by_id: dict[int, str] = {}
@@ -101,6 +118,12 @@ class _Text:
         if op is TURNED and (before := self._turned.get(self._tensor(args[0]))):
             self._known[result] = before
             return
+        if op is ATEN.view.default and self._is_sum_of_rows(args[0], result):
+            (summed,), name = self._lines[-1].operands, f"t{next(self._count)}"
+            self._known[result] = name
+            text = f"{name} = {self._named(ATEN.sum.dim_IntList, 'f')}({summed}, [0])"
+            self._lines.append(_Line([name], text, [summed], acts=False))
+            return
         operands: list[str] = []
         parts = [self._value(x, operands) for x in args]
         parts += [f"{name}={self._value(x, operands)}" for name, x in kwargs.items()]
@@ -114,6 +137,8 @@ class _Text:
             self._known[x] = name
         if op is TURNED:
             self._turned[names[0]] = self._tensor(args[0])
+        if op is ATEN.sum.dim_IntList and len(args) == 3 and (list(args[1]), args[2]) == ([0], True):
+            self._row_sums.add(names[0])
         if names:
             text = f"{_pattern(result, iter(names))} = {text}"
         self._lines.append(_Line(names, text, operands, acts))
@@ -134,6 +159,11 @@ class _Text:
         exec(compile(source, "<ravine recording>", "exec"), self._names)
         return Recording(source, self._names["program"])
 
+    def _is_sum_of_rows(self, x: Tensor, after: Tensor) -> bool:
+        """Whether x was the last thing made, a sum that kept the dimension which this view leaves out."""
+        name = self._tensor(x)
+        return name in self._row_sums and self._lines[-1].results == [name] and x.shape[1:] == after.shape
+
     def _tensor(self, x: Tensor) -> str:
         """The name of a tensor; of one from elsewhere, a constant's."""
         if x not in self._known:
@@ -144,7 +174,7 @@ class _Text:
         if id(value) not in self._by_id:
             self._by_id[id(value)] = name = f"{kind}{len(self._by_id)}"
             # the operation itself, without the frame of Python around it
-            plain: Any = getattr(value, "_op", value) if isinstance(value, OpOverload) else value
+            plain: Any = DIRECT.get(value, getattr(value, "_op", value)) if isinstance(value, OpOverload) else value
             self._names[name] = plain
         return self._by_id[id(value)]
 

@@ -59,6 +59,7 @@ class Share:
     scalars: dict[str, NDArray[np.float64]] = field(default_factory=dict[str, "NDArray[np.float64]"])
     prefix: str = ""  # of the names that a lane's scalars have
     steps: int = 0
+    is_placed: bool = False  # whether the kernel's last step was on these very weights and slots
 
     def trains(self, time: float) -> bool:
         """Whether its parameters step at that time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -60,6 +60,7 @@ class Group:
         on_cpu = lanes[0].weights.device.type == "cpu"
         kernels = [KernelStep(self.rule) if serves(self.rule) and on_cpu else None for _ in model.tiers or (None,)]
         self.shares = shares_of(self.rule, model, lanes, kernels)
+        self.is_direct = self.end - start == 1 and len(kernels) == 1 and kernels[0] is not None and not self.sums
         self._slot_views = {slot: place.views(self.slots[slot]) for slot, place in places.items()}
         self._weights: tuple[Tensor, list[Tensor]] | None = None
 
@@ -134,13 +135,15 @@ class Group:
     ) -> None:
         """Move these lanes' rows of weights [K, P] by one step; gradients are [K, *shape], one a parameter.
 
-        So is the ``curvature``, where a lane has measured it. ``lag`` [k] is how many steps each lane has left out,
-        which do not count.
+        So is the ``curvature``, where a lane has measured it. Where the group `is_direct`, gradients may be [*shape],
+        contiguous. ``lag`` [k] is how many steps each lane has left out, which do not count.
         """
         own = gradients if len(self.members) == len(weights) else [g[self.start : self.end] for g in gradients]
         measured = None if curvature is None else [c[self.start : self.end] for c in curvature]
         if self._weights is None or self._weights[0] is not weights:
             self._weights = weights, self._parts(weights[self.start : self.end])
+            for share in self.shares:
+                share.is_placed = False
         active = [share for share in self.shares if share.trains(time)]
         every = [self._taking(share, own, measured) for share in active]
         whole = self._whole_norm([g for taking in every for g in taking.gradients]) if len(self.shares) > 1 else None
@@ -166,15 +169,23 @@ class Group:
         if share.kernel is None:
             self._step_on_columns(share, on, self._facts(on, step, whole), t, time)
             return
-        given = {**self.at(time, share), **share.scalars, "t": step if counts is None else counts}
+        given: dict[str, Any] = {**self.at(time, share), **share.scalars}
+        if len(self.members) == 1:  # as plain numbers, which cost a step less than columns of one
+            given = {name: column.item() for name, column in given.items()}
+        given["t"] = step if counts is None else counts
         if whole is not None and "global_norm" in self.needs:
             given["global_norm"] = whole.double().numpy()
         if self.sums:
             given |= self._totals(on, self._facts(on, step, whole), t, time)
-        many = len(self.members)
-        new = share.kernel.step(on.weights, on.gradients, on.slots, given, lanes=many, seed=step, alike=True) or {}
-        for name, column in share.scalars.items():
-            share.scalars[name] = np.broadcast_to(np.asarray(new[name], dtype=np.float64), column.shape).copy()
+        many, kernel = len(self.members), share.kernel
+        if share.is_placed:
+            new = kernel.follow(on.weights, on.gradients, given, many, step)
+        else:
+            gradients = [g.view(w.shape) for w, g in zip(on.weights, on.gradients, strict=True)]
+            new = kernel.step(on.weights, gradients, on.slots, given, lanes=many, seed=step) or {}
+            share.is_placed = True
+        for name in share.scalars:
+            share.scalars[name] = np.full(many, new[name], dtype=np.float64)
 
     def _step_on_columns(self, share: Share, on: Taking, known: Sequence[State], step: Scalar, time: float) -> None:
         rule, columns = self.rule_at(time, share), self._columns(share)

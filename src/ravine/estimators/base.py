@@ -36,12 +36,12 @@ class Estimator(BaseEstimator):
     def _fit(self, given: Given) -> Self:
         """Train on checked data."""
         from ravine.estimators.data import make
-        from ravine.estimators.fitting import AUTO, train
+        from ravine.estimators.fitting import AUTO, steps_of, train
 
         me = cast("Any", self)
         held = self._held(me.validation_fraction) if me.early_stopping or me.optimizer == AUTO else 0.0
         seed = int(check_random_state(me.random_state).randint(2**31 - 1))
-        found = train(me, make(given, held, seed), seed)
+        found = train(me, make(given, held, seed, raw=steps_of(me.preprocess) == []), seed)
         self._network, self.recipe_ = found.network.exact(), found.recipe
         self.n_iter_, self.loss_curve_ = found.epochs, list(found.curve)
         for name, value in (("validation_curve_", list(found.validation)), ("race_", found.race)):

@@ -41,12 +41,15 @@ class Made:
     scale: tuple[float, ...]
 
 
-def make(given: Given, held: float, seed: int) -> Made:
-    """The problem of these data, standardised by its training part; ``held`` is the share that validates."""
+def make(given: Given, held: float, seed: int, raw: bool = False) -> Made:
+    """The problem of these data, standardised by its training part, or ``raw``; ``held`` is the share that validates.
+
+    Raw inputs of float32 share the memory of those given.
+    """
     y = torch.tensor(given.y)
     train, valid = parts_of(y if given.classes else None, len(y), held, seed)
-    raw, columns = _numbers(given.x, train)
-    inputs = _fitted(raw[train])
+    numbers, columns = _numbers(given.x, train)
+    inputs = _fitted(numbers if not len(valid) else numbers[train], raw)
     centre, scale = (), ()
     if not given.classes:
         own = y[train]
@@ -55,7 +58,7 @@ def make(given: Given, held: float, seed: int) -> Made:
         if not bool(torch.isfinite(spread).all()):
             raise UserError("y is beyond what can be scaled: give targets below 1e150")
         y, centre, scale = ((y - mean) / spread).float(), tuple(mean.tolist()), tuple(spread.tolist())
-    x = raw if inputs is None else inputs(raw)
+    x = numbers if inputs is None else inputs(numbers)
     nothing = Part(x[:0], y[:0])
     problem = Problem(
         name="data",
@@ -99,10 +102,13 @@ def _numbers(x: Any, train: Tensor) -> tuple[Tensor, encode.Encoder | None]:
     return columns.encode(x), columns
 
 
-def _fitted(train: Tensor) -> Inputs | None:
-    """Standardisation; a column that is constant becomes 0."""
+def _fitted(train: Tensor, raw: bool) -> Inputs | None:
+    """Standardisation, in which a column that is constant becomes 0; or what leaves the inputs as they are."""
     if not train.is_floating_point() and train.dtype != torch.uint8:
         return None
-    mean, factor = statistics(train)
     low, high = (0.0, 255.0) if train.dtype == torch.uint8 else map(float, train.aminmax())
+    if raw:
+        shift = torch.zeros((1, train.shape[1], *[1] * (train.dim() - 2)), dtype=torch.float64)
+        return Inputs((), shift, torch.ones_like(shift), low, high)
+    mean, factor = statistics(train)
     return Inputs(("standardise",), mean.double(), factor.double(), low, high)

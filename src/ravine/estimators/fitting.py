@@ -20,7 +20,7 @@ from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.recipe import Recipe
 from ravine.results import RaceResult
-from ravine.rules.rule import Rule
+from ravine.rules.rule import Rule, reads_elsewhere
 from ravine.training.clock import Clock, batch_for
 from ravine.training.model import model_for, penalised
 from ravine.training.train import Training
@@ -167,7 +167,7 @@ def last(training: Training) -> nn.Module:
     """The model where its rule would evaluate it after the last step."""
     lane = training.state.lane
     assert lane is not None
-    if isinstance(lane.rule, Rule):
+    if isinstance(lane.rule, Rule) and reads_elsewhere(lane.rule):
         lanes = Lanes(training.model, training.loss, [lane])
         lanes.time = training.clock.time(max(0, lane.step - 1))
         lane = lanes.snapshot(0)

@@ -3,9 +3,9 @@
 from ravine.metrics.catalogue import METRICS, Metric, metric_of
 from ravine.metrics.classes import confusion
 from ravine.metrics.measure import check_metrics, confused, measured
-from ravine.metrics.monitor import SHOWN, Monitor, monitor_of
+from ravine.metrics.monitor import SHOWN, Monitor, Wait, monitor_of
 
 __all__ = [
-    "METRICS", "SHOWN", "Metric", "Monitor", "check_metrics", "confused", "confusion", "measured", "metric_of",
+    "METRICS", "SHOWN", "Metric", "Monitor", "Wait", "check_metrics", "confused", "confusion", "measured", "metric_of",
     "monitor_of",
 ]  # fmt: skip

@@ -47,11 +47,28 @@ class Monitor:
 
         A function of the curve alone: a resumed run has waited as long as one that was never stopped.
         """
-        last, mark = 0, math.inf
-        for place, point in enumerate(curve[1:], 1):
-            if point.epoch > since and self.cost(point) < mark - min_delta:
-                last, mark = place, self.cost(point)
-        return len(curve) - 1 - last
+        return Wait(self, min_delta, since).after(curve)
+
+
+@dataclass
+class Wait:
+    """`Monitor.waited` of a curve that grows, each point of which is looked at once."""
+
+    monitor: Monitor
+    min_delta: float = 0.0
+    since: float = 0.0
+    seen: int = 1  # points; the one before the first step does not count
+    last: int = 0  # the place of the last one that was better
+    mark: float = math.inf
+
+    def after(self, curve: Sequence[Point]) -> int:
+        """How long the curve has waited, which begins with the points that were seen before."""
+        for place in range(self.seen, len(curve)):
+            point = curve[place]
+            if point.epoch > self.since and self.monitor.cost(point) < self.mark - self.min_delta:
+                self.last, self.mark = place, self.monitor.cost(point)
+        self.seen = max(self.seen, len(curve))
+        return len(curve) - 1 - self.last
 
 
 def monitor_of(name: str) -> Monitor:

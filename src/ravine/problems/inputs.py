@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ravine.errors import UserError
 
+CACHED = 1 << 15  # numbers: float64 of them, twice, stay in a processor's cache
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -33,7 +35,15 @@ class Inputs:
                 f"these inputs were fitted on {self.shift.dim() - 1} dimensions with {self.shift.shape[1]} columns or "
                 f"channels a sample, got samples of shape {list(raw.shape[1:])}"
             )
-        return self.whitened(((raw.double() - self.shift) * self.factor).float())
+        return self.whitened(self._scaled(raw) if self.names else raw.float())
+
+    def _scaled(self, raw: Tensor) -> Tensor:
+        """Scaled in float64, a few samples at a time: what all of them take in it never has to be held."""
+        x = torch.empty(raw.shape, dtype=torch.float32)
+        rows = max(1, CACHED // max(1, raw[:1].numel()))
+        for given, made in zip(raw.split(rows), x.split(rows), strict=True):
+            made.copy_((given.double() - self.shift) * self.factor)
+        return x
 
     def whitened(self, x: Tensor) -> Tensor:
         """The last part of it; x itself where nothing is whitened."""

@@ -9,6 +9,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard, TypeVar
 
 from ravine.errors import UserError, unknown
@@ -253,15 +254,26 @@ def _subclasses(of: type[Rule]) -> Iterator[type[Rule]]:
 
 def every_rule() -> Iterator[type[Rule]]:
     """Every class of rule there is: those in this folder, and any that a user's module has defined."""
+    _import_folder()
+    return _subclasses(Rule)
+
+
+@cache
+def _import_folder() -> None:
     package = importlib.import_module("ravine.rules")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"ravine.rules.{module.name}")
-    return _subclasses(Rule)
 
 
 def catalogue() -> dict[str, type[Rule]]:
     """Every rule that exists, by name."""
-    return dict(sorted((name_of(rule), rule) for rule in every_rule() if _is_final(rule)))
+    return dict(_named(tuple(every_rule())))
+
+
+@lru_cache(maxsize=1)
+def _named(found: tuple[type[Rule], ...]) -> dict[str, type[Rule]]:
+    """The final ones by name; made anew where a class has come or gone."""
+    return dict(sorted((name_of(rule), rule) for rule in found if _is_final(rule)))
 
 
 def resolve(name: str) -> type[Rule]:

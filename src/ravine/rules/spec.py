@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from ravine.errors import UserError, unknown
@@ -13,7 +14,12 @@ from ravine.rules.rule import Combinator, Rule, check, every_rule, filled, hyper
 
 def combinators() -> dict[str, type[Combinator]]:
     """Every combinator by its dashed name: "clip-global-norm", "coupled-decay"."""
-    found = [c for c in every_rule() if issubclass(c, Combinator) and any(f.name == "rule" for f in fields(c))]
+    return dict(_named(tuple(every_rule())))
+
+
+@lru_cache(maxsize=1)
+def _named(every: tuple[type[Rule], ...]) -> dict[str, type[Combinator]]:
+    found = [c for c in every if issubclass(c, Combinator) and any(f.name == "rule" for f in fields(c))]
     return dict(sorted((re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", c.__name__).lower(), c) for c in found))
 
 

@@ -8,6 +8,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from ravine.errors import unknown
@@ -64,10 +65,15 @@ class Method(Described, ABC):
 
 def every_method() -> Iterator[type[Described]]:
     """Every class of method there is: those in the folder, and any that a user's module has defined."""
+    _import_folder()
+    return _subclasses(Described)
+
+
+@cache
+def _import_folder() -> None:
     package = importlib.import_module("ravine.solvers.methods")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"ravine.solvers.methods.{module.name}")
-    return _subclasses(Described)
 
 
 def _subclasses(of: type[Described]) -> Iterator[type[Described]]:

@@ -51,11 +51,17 @@ class Run:
     tick: int = -1  # the last tick it was measured at
     curve: list[Point] = field(default_factory=list[Point])
     diverged: str = ""
+    stopped: bool = False  # before the end, since it is not to go on
     best: Lane | None = None  # the state at the best point, for runs that keep it
     snapshots: list[Lane] = field(default_factory=list[Lane])  # the weights at the ticks at which they were to be kept
     since: float = 0.0  # the epoch after which a point can be the best: before it the weights were not yet pruned
     monitor: Monitor = field(default_factory=Monitor)  # what says which point is the best
     _best_point: tuple[tuple[int, float, Monitor], Point | None] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it goes no further in any company."""
+        return self.stopped or bool(self.diverged)
 
     @property
     def best_point(self) -> Point | None:
@@ -83,11 +89,13 @@ class Run:
         if not math.isfinite(wrong):
             self.diverged = f"loss became {'NaN' if math.isnan(wrong) else 'infinite'} by epoch {epoch:.3g}"
             return False
-        before = self.score
+        best, before = self.best_point, self.score
         self.curve.append(point)
+        is_better = len(self.curve) > 1 and self.monitor.cost(point) < before and epoch > self.since
+        self._best_point = (len(self.curve), self.since, self.monitor), point if is_better else best
         if valid_loss > EXPLODED * max(start, 1e-3):
             self.diverged = f"loss rose to {valid_loss:.1e} by epoch {epoch:.3g}"
-        return len(self.curve) > 1 and self.monitor.cost(point) < before and epoch > self.since
+        return is_better
 
     def result(self, status: Status) -> RunResult:
         """The run as a value to keep."""
