@@ -36,7 +36,8 @@ def rendered(template: str, folder: Path, **contents: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals.update(numbers=numbers, parts=_parts)
+    known: dict[str, Any] = pages.globals
+    known.update(numbers=numbers, parts=_parts)
     scripts = [_one_newline(get_plotlyjs()), _one_newline((HERE / "page.js").read_text(encoding="utf-8"))]
     style = (HERE / "page.css").read_text(encoding="utf-8")
     policy = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
