@@ -417,7 +417,7 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
         "7 folds need 7 groups at least, and 'patient' names 6",
     ),
     "a class of one group": (
-        table(GROUPED.replace("p5,east,1", "p5,east,2").replace("p5,west,0", "p5,west,2")),
+        table(GROUPED.replace("p5,west,1", "p5,west,2").replace("p5,west,0", "p5,west,2")),
         "race my.csv --target y --groups patient",
         "class '2' lies in one group alone (patient p5)",
     ),
