@@ -93,7 +93,7 @@ def store(kind: str) -> Callable[[], object]:
 
 
 GROUPED = "patient,ward,y,a\n" + "".join(
-    f"p{i % 6},{('east', 'west')[i % 2]},{(i // 6) % 2},{i * 0.7}\n" for i in range(24)
+    f"p{i % 6},{('east', 'west')[i % 2]},{('no', 'yes')[(i // 6) % 2]},{i * 0.7}\n" for i in range(24)
 )  # fmt: skip
 ROWS = "a,b,price\n" + "".join(f"{i},{i % 7},{i % 5}.5\n" for i in range(40))
 NET = "import torch\nfrom torch import nn\nx = torch.randn(80, 3)\ny = (x[:, 0] > 0).long()\n"
@@ -417,12 +417,12 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
         "7 folds need 7 groups at least, and 'patient' names 6",
     ),
     "a class of one group": (
-        table(GROUPED.replace("p5,west,1", "p5,west,2").replace("p5,west,0", "p5,west,2")),
+        table(GROUPED.replace("p5,west,no", "p5,west,odd").replace("p5,west,yes", "p5,west,odd")),
         "race my.csv --target y --groups patient",
-        "class '2' lies in one group alone (patient p5)",
+        "class 'odd' lies in one group alone (patient p5)",
     ),
     "groups with gaps": (
-        table(GROUPED.replace("p1,west", ",west")), "race my.csv --target y --groups patient", "is missing in 1 of 24"
+        table(GROUPED.replace("p1,west", ",west")), "race my.csv --target y --groups patient", "is missing in 4 of 24"
     ),
     "recipe's groups of no column": (
         lambda: (table(GROUPED)(), recipe('problem = "my.csv"\ntarget = "y"\ngroups = "patent"\n')()),
