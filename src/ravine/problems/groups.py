@@ -44,7 +44,8 @@ def groups_of(name: str, frame: pl.DataFrame, column: str, targets: list[str]) -
     series = frame[column]
     missing = series.null_count() + (int(series.is_nan().sum()) if series.dtype.is_float() else 0)
     if missing:
-        raise UserError(f"{name}: groups '{column}' is missing in {missing:,} of {len(series):,} rows: fill or remove them")
+        told = f"groups '{column}' is missing in {missing:,} of {len(series):,} rows"
+        raise UserError(f"{name}: {told}: fill or remove them")
     names, of = np.unique(np.asarray(series.cast(pl.String).to_list(), dtype=str), return_inverse=True)
     return Groups(column, torch.from_numpy(of.astype(np.int64)), tuple(map(str, names)))
 
