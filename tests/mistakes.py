@@ -405,6 +405,12 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "one fold": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 1", "folds must be 2 or more"),
     "more folds than samples": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 500", "500 folds of 178"),
     "rules of no race": (recipe('problem = "wine"\n'), "evaluate r.toml --rules sgd", "give --nested, or leave"),
+    "budget of no race": (recipe('problem = "wine"\n'), "evaluate r.toml --budget 32", "give --nested, or leave"),
+    "ranges of no race": (recipe('problem = "wine"\n'), "evaluate r.toml --over lr=1..2", "give --nested, or leave"),
+    "no repeats": (recipe('problem = "wine"\n'), "evaluate r.toml --repeats 0", "repeats must be 1 or more"),
+    "lanes of a begun evaluation": (
+        recipe('problem = "wine"\n'), "evaluate r.toml --out o --resume --lanes 2", "leave out --lanes"
+    ),
     "folds of nothing": (recipe('problem = "wine"\n'), "evaluate r.toml --resume", "--resume needs --out"),
     "log of a method": (
         recipe('problem = "wine"\n[rule]\nname = "lbfgs"\n'),

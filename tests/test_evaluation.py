@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,12 +52,12 @@ def test_nothing_of_a_fold_is_learnt_before_it_tests() -> None:
 
 
 def test_the_estimate_is_what_each_fold_measures_by_hand() -> None:
-    result = evaluate(RECIPE, 3, data=(X, Y))
+    result = evaluate(RECIPE, 3, data=(X, Y), lanes=3)
     assert [fold.test for fold in result.folds] == [32, 32, 32] and {fold.train for fold in result.folds} == {64}
     assert result.gap is None and result.metric_name == "accuracy"
     assert result.metric.mean == pytest.approx(np.mean([fold.metric for fold in result.folds]))
     assert 0.6 < result.metric.mean <= 1
-    again = evaluate(RECIPE, 3, data=(X, Y))
+    again = evaluate(RECIPE, 3, data=(X, Y), lanes=3)
     assert again == result
     patient = evaluate(RECIPE.model_copy(update={"patience": 2}), 3, data=(X, Y))
     assert {fold.train for fold in patient.folds} == {51}  # what stops a run must not be what it is measured by
@@ -79,19 +80,40 @@ def test_r20_choosing_makes_an_estimate_look_better_than_it_is() -> None:
 
 
 def test_what_is_done_is_kept_and_goes_on(tmp_path: Path) -> None:
-    whole = evaluate(RECIPE, 3, data=(X, Y))
-    first = Evaluating(RECIPE, 3, data=(X, Y), folder=tmp_path)
-    next(first.run())
+    whole = evaluate(RECIPE, 3, data=(X, Y), lanes=1, workers=1)
+    first = Evaluating(RECIPE, 3, data=(X, Y), folder=tmp_path, lanes=1, workers=1)
+    going = first.run()
+    while not first.done:
+        next(going)
+    going.close()
     second = Evaluating(RECIPE, 3, data=(X, Y), folder=tmp_path)
     second.restore()
     assert len(second.done) == 1
-    assert len(list(second.run())) == 2 and second.result == whole
+    for _ in second.run():
+        pass
+    assert len(second.done) == 3 and second.result == whole
     other = Evaluating(RECIPE, 4, data=(X, Y), folder=tmp_path)
     with pytest.raises(UserError, match="is of another recipe or other folds"):
         other.restore()
     (tmp_path / FILE).write_text("{")
     with pytest.raises(UserError, match="holds no evaluation"):
         other.restore()
+
+
+def test_a_race_within_a_fold_goes_on_where_it_was(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"nested": Nested(budget=4, over={"lr": (1e-3, 3.0)}), "data": (X, Y), "lanes": 4}
+    whole = evaluate(RECIPE, 2, **how)
+    first = Evaluating(RECIPE, 2, folder=tmp_path, **how)
+    going = first.run()
+    while not (tmp_path / "race-1-2" / "checkpoints").exists():
+        next(going)
+    going.close()
+    second = Evaluating(RECIPE, 2, folder=tmp_path, **how)
+    second.restore()
+    assert len(second.done) == 1
+    for _ in second.run():
+        pass
+    assert second.result == whole and not list(tmp_path.glob("race-*"))
 
 
 def test_small_classes_and_official_test_parts_are_said() -> None:
@@ -112,6 +134,8 @@ def test_mistakes_are_one_sentence() -> None:
         evaluate(RECIPE.model_copy(update={"patience": 2}), 3, nested=Nested(), data=(X, Y))
     with pytest.raises(UserError, match="lbfgs has nothing to choose"):
         evaluate(RECIPE.model_copy(update={"rule": {"name": "lbfgs"}}), 3, nested=Nested(), data=(X, Y))
+    with pytest.raises(UserError, match="repeats must be 1 or more"):
+        evaluate(RECIPE, 3, data=(X, Y), repeats=0)
     with pytest.raises(UserError, match="batch 70 is more than the 64 samples"):
         evaluate(RECIPE.model_copy(update={"batch": 70}), 3, data=(X, Y))
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from math import nan
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
+from ravine.bench.faults import server as campaign
+from ravine.bench.faults.postgres import BINARIES, Server, asked, kill_others, serving
 from ravine.errors import UserError
 from ravine.results import Point
 from ravine.store import Store, rows, tables
@@ -23,48 +24,13 @@ from ravine.store.put import put
 from tests.test_store_faults import a_race
 
 pytest.importorskip("psycopg", reason="the extra postgres is not installed")
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-NOBODY = 65534  # initdb refuses to run as root
 pytestmark = pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server is installed (Debian: postgresql)")
-
-
-class Server:
-    """A server of one's own in a folder, on a socket there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.bin = folder, BINARIES[-1].parent
-        folder.mkdir()
-        self.user = NOBODY if os.getuid() == 0 else None
-        if self.user is not None:
-            os.chown(folder, NOBODY, NOBODY)
-        self.run("initdb", "-D", str(folder / "data"), "-U", "ravine", "-A", "trust", "-N")
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://ravine@/postgres?host={self.folder}"
-
-    def run(self, name: str, *arguments: str) -> None:
-        command = [str(self.bin / name), *arguments]
-        subprocess.run(command, user=self.user, group=self.user, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
-
-    def start(self) -> None:
-        own = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
-        self.run("pg_ctl", "-D", str(self.folder / "data"), "-o", own, "-l", str(self.folder / "log"), "-w", "start")
-
-    def stop(self) -> None:
-        self.run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
 
 
 @pytest.fixture(scope="module")
 def server() -> Generator[Server]:
-    folder = Path("/tmp") / f"ravine-pg-{os.getpid()}"  # a socket's path is short
-    made = Server(folder)
-    try:
+    with serving() as made:
         yield made
-    finally:
-        made.stop()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -77,29 +43,12 @@ def url(server: Server) -> str:
     return server.url.replace("/postgres?", f"/{name}?")
 
 
-def kill_others(url: str) -> int:
-    """End every other connection to the database, whatever it is doing."""
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
-    query = (
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    with engine.connect() as connection:
-        killed = connection.execute(text(query)).scalar_one()
-    engine.dispose()
-    return int(killed)
-
-
 def points(count: int, runs: int = 4) -> list[tuple[str, Point]]:
     return [(f"c{i % runs}", Point(epoch=i, train_loss=1.0, valid_loss=2.0, metric=0.5)) for i in range(count)]
 
 
 def stored(url: str, table: str = "points") -> int:
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.connect() as connection:
-        found = connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
-    engine.dispose()
-    return int(found)
+    return int(asked(url, f"SELECT count(*) FROM {table}"))
 
 
 def test_every_operation_gives_back_what_was_kept(url: str, tmp_path: Path) -> None:
@@ -222,3 +171,53 @@ def test_a_stage_adds_to_what_is_there_and_what_another_wrote_does_not_stay(url:
         assert stored(url, "points WHERE valid_loss = 9") == 0
         store.save_race(short.model_copy(update={"runs": [diverged]}))
         assert stored(url) == stored(url, "points WHERE valid_loss IS NULL AND train_loss IS NULL") == 1
+
+
+def test_a_connection_that_is_lost_prints_no_traceback(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[logging.LogRecord] = []
+
+    class Keeps(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record)
+
+    monkeypatch.setattr(logging, "lastResort", Keeps())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a program that has not asked for logs
+    with Store(url) as store:
+        store.save_race(a_race())
+        kill_others(url)
+        store.add_points("race-digits-7f3a", points(5))
+        for name in ("psycopg", "sqlalchemy.pool.impl.QueuePool"):
+            logging.getLogger(name).error("connection lost")
+    assert told == []
+
+
+def test_f7_a_server_that_fails_in_every_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "ROUNDS", 4)
+    found = list(campaign.PART.trials(range(5), tmp_path))
+    assert [trial.wrong for trial in found] == [""] * 5
+    struck = [sum(value for name, value in trial.counts.items() if not name.startswith("s ")) for trial in found]
+    assert struck[-1] == 1 and sum(struck) > 5
+
+
+def gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ravine.store.store.repeated", lambda attempt: attempt())
+
+
+def pretends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add_points(self: Store, record: str, points: list[tuple[str, Point]]) -> None:
+        with monkeypatch.context() as own, suppress(UserError):
+            gives_up(own)
+            honest(self, record, points)
+
+    honest = Store.add_points
+    monkeypatch.setattr(Store, "add_points", add_points)
+
+
+@pytest.mark.parametrize(("break_it", "told"), [(gives_up, "the server cannot be reached"), (pretends, "rows and")])
+def test_a_store_that_does_not_repeat_is_found_out(
+    break_it: Callable[[pytest.MonkeyPatch], None], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_it(monkeypatch)
+    monkeypatch.setattr(campaign, "WAYS", ("requests",))
+    monkeypatch.setitem(campaign.SHARE, "requests", 0.06)
+    assert told in next(iter(campaign.PART.trials([3], tmp_path))).wrong

@@ -42,6 +42,7 @@ class Lane:
     slots: dict[str, Tensor]
     scalars: dict[str, float] = field(default_factory=dict[str, float])
     step: int = 0
+    fold: int = 0  # which of several training parts it sees
 
     def copy(self) -> Lane:
         """The same state in memory of its own."""
@@ -111,13 +112,18 @@ class Model:
 
         return self._program((id(loss), together, shared), make)
 
-    def predicting(self, together: bool) -> Programs:
-        """The outputs [K, n, ...] in evaluation mode, as a function of the parameters, the buffers and the inputs."""
+    def predicting(self, together: bool, shared: bool = True) -> Programs:
+        """The outputs [K, n, ...] in evaluation mode, as a function of the parameters, the buffers and the inputs.
+
+        These are [n, ...] where lanes ``together`` have them ``shared``, else [K, n, ...].
+        """
         module = self.mapped if together else self.module
-        return self._program(
-            ("predict", together),
-            lambda: Programs(_predicting(module, self._names, together), is_repeatable(module), len(self.shapes), 12),
-        )
+
+        def make() -> Programs:
+            work = _predicting(module, self._names, together, shared)
+            return Programs(work, is_repeatable(module), len(self.shapes), 12)
+
+        return self._program(("predict", together, shared), make)
 
     def _program(self, key: Any, make: Callable[[], Programs]) -> Programs:
         if key not in self._programs:
@@ -206,7 +212,7 @@ def _stepping(
     return work
 
 
-def _predicting(module: nn.Module, names: Sequence[str], together: bool) -> Work:
+def _predicting(module: nn.Module, names: Sequence[str], together: bool, shared: bool) -> Work:
     def one(named: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(module, without_held(named), (x,))
 
@@ -215,6 +221,7 @@ def _predicting(module: nn.Module, names: Sequence[str], together: bool) -> Work
         module.eval()
         *state, x = given
         named = dict(zip(names, state, strict=True))
-        return [vmap(one, in_dims=(0, None))(named, x) if together else one(named, x).unsqueeze(0)]
+        own = None if shared else 0
+        return [vmap(one, in_dims=(0, own))(named, x) if together else one(named, x).unsqueeze(0)]
 
     return work

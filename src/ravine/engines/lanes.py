@@ -42,9 +42,10 @@ class Lanes:
         arranged = [lanes[row] for row in self.rows]
         self.weights = torch.stack([lane.weights for lane in arranged])
         self.buffers = {n: torch.stack([lane.buffers[n] for lane in arranged]) for n in arranged[0].buffers}
-        self.seeds = list(dict.fromkeys(lane.seed for lane in lanes))
-        self.lane_seeds = [lane.seed for lane in arranged]
-        self.seed_row = torch.tensor([self.seeds.index(seed) for seed in self.lane_seeds])
+        orders = list(dict.fromkeys((lane.seed, lane.fold) for lane in lanes))
+        self.seeds, self.folds = [seed for seed, _ in orders], [fold for _, fold in orders]
+        self.lane_seeds, self.lane_folds = [lane.seed for lane in arranged], [lane.fold for lane in arranged]
+        self.seed_row = torch.tensor([orders.index((lane.seed, lane.fold)) for lane in arranged])
         self.stepping = model.stepping(loss, self.together, shared=len(self.seeds) == 1)
         self.predicting = model.predicting(self.together)
         self._own = self._parts(self.weights)
@@ -56,11 +57,17 @@ class Lanes:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def each_fold(self) -> list[int]:
+        """The fold of each lane, as they were given."""
+        return [self.lane_folds[place] for place in self.back.tolist()]
+
     def step(self, part: Part, index: Tensor, time: float, pieces: int = 1) -> Tensor:
         """One optimizer step of every lane on its seed's minibatch.
 
-        ``index`` [seeds, batch] says which samples of ``part`` each seed sees, in the order of ``self.seeds``; ``time``
-        is that of the schedules; ``pieces`` into how many parts the minibatch is taken, whose gradients are averaged.
+        ``index`` [seeds, batch] says which samples of ``part`` each seed sees, in the order of ``self.seeds`` (a seed
+        stands there once for each fold); ``time`` is that of the schedules; ``pieces`` into how many parts the
+        minibatch is taken, whose gradients are averaged.
         Returns the loss of each lane before the step, [K].
         """
         self.step_count += 1
@@ -152,6 +159,15 @@ class Lanes:
         (out,) = self.predicting(*parts, *self._buffers(), in_type(x, self.model.dtype))
         return out[self.back]
 
+    def predict_each(self, x: Tensor) -> Tensor:
+        """The outputs of every lane for inputs of its own, [K, n, ...], as `predict`."""
+        if not self.together:
+            return self.predict(x[0])
+        point = readouts(self.groups, self.weights, self.time)
+        own = in_type(x[torch.tensor(self.rows)], self.model.dtype)
+        (out,) = self.model.predicting(self.together, shared=False)(*self._parts(point), *self._buffers(), own)
+        return out[self.back]
+
     def export(self) -> list[Lane]:
         """Each lane's state as a run of its own, sharing no memory with this."""
         return [lane.copy() for lane in self.lend()]
@@ -164,8 +180,8 @@ class Lanes:
                 at = group.start + offset
                 rule, schedules, slots, scalars = group.member(offset)
                 buffers = {n: b[at] for n, b in self.buffers.items()}
-                seed = self.lane_seeds[at]
-                found[row] = Lane(rule, schedules, seed, self.weights[at], buffers, slots, scalars, self.step_count)
+                own = self.weights[at], buffers, slots, scalars, self.step_count, self.lane_folds[at]
+                found[row] = Lane(rule, schedules, self.lane_seeds[at], *own)
         return [found[row] for row in range(len(self))]
 
     def snapshot(self, row: int) -> Lane:
@@ -175,7 +191,8 @@ class Lanes:
         buffers = {n: b[at].clone() for n, b in self.buffers.items()}
         group = next(g for g in self.groups if g.start <= at < g.end)
         rule, schedules = group.rules[at - group.start], group.schedules[at - group.start]
-        return Lane(rule, schedules, self.lane_seeds[at], weights, buffers, {}, {}, self.step_count)
+        own = self.step_count, self.lane_folds[at]
+        return Lane(rule, schedules, self.lane_seeds[at], weights, buffers, {}, {}, *own)
 
     def _buffers(self) -> list[Tensor]:
         """The buffers as a program takes them: of all lanes, or of the one there is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 import time
@@ -16,12 +17,14 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ravine.errors import UserError
+from ravine.files import make_folder
 from ravine.store.tables import metadata
 
 T = TypeVar("T")
 VERSION = 1
 RECONNECT = 30.0  # seconds for which a server that is away is asked again
 MARK = 0x72617669  # "ravi", SQLite's application_id: the file is ours
+SILENT = logging.NullHandler()  # where nobody has asked for logs, Python would print their tracebacks
 ELSEWHERE = "give --store another file"
 SENTENCES = {  # by the start of SQLite's name of the error
     "SQLITE_BUSY": "another program has held it locked for over {timeout:g} s; close that program, or " + ELSEWHERE,
@@ -131,7 +134,7 @@ def _sqlite(url: URL, timeout: float) -> Engine:
 def _look_at(path: Path) -> None:
     """Refuse what is no database before SQLite sees it, and make the folder of a new one."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if path.exists():
             with path.open("rb") as file:
                 head = file.read(16)
@@ -230,6 +233,8 @@ def _write_ahead(engine: Engine, timeout: float) -> None:
 
 
 def _postgresql(url: URL) -> Engine:
+    for name in ("psycopg", "sqlalchemy.pool"):  # a connection that is lost is told in a sentence, or found again
+        logging.getLogger(name).addHandler(SILENT)
     try:
         engine = create_engine(url, pool_pre_ping=True)
     except ModuleNotFoundError as error:

@@ -68,6 +68,7 @@ def _run_row(place: int, run: Run, tensors: dict[str, Tensor]) -> dict[str, Any]
         "rung": run.rung,
         "tick": run.tick,
         "diverged": run.diverged,
+        "stopped": run.stopped,
         "curve": [point.model_dump() for point in run.curve],
         "lane": _lane_row(f"{place}/lane", run.lane, tensors),
         "best": _lane_row(f"{place}/best", run.best, tensors),
@@ -83,7 +84,7 @@ def _lane_row(prefix: str, lane: Lane | None, tensors: dict[str, Tensor]) -> dic
     tensors.update({f"{prefix}/slot/{name}": s for name, s in lane.slots.items()})
     schedules = {name: to_spec(schedule) for name, schedule in lane.schedules.items()}
     hypers = {name: float(value) for name, value in values(lane.rule).items()}  # a plateau may have changed them
-    return {"schedules": schedules, "hypers": hypers, "scalars": lane.scalars, "step": lane.step}
+    return {"schedules": schedules, "hypers": hypers, "scalars": lane.scalars, "step": lane.step, "fold": lane.fold}
 
 
 def _run(place: int, row: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Run:
@@ -93,6 +94,7 @@ def _run(place: int, row: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> R
     run = Run(row["id"], candidate, row["seed"], row["stage"], None, row["rung"], row["tick"])
     run.curve = [Point.model_validate(point) for point in row["curve"]]
     run.diverged = row["diverged"]
+    run.stopped = row.get("stopped", False)
     run.lane = _lane(f"{place}/lane", row["lane"], run, tensors)
     run.best = _lane(f"{place}/best", row["best"], run, tensors)
     kept = [_lane(f"{place}/snapshot{i}", each, run, tensors) for i, each in enumerate(row.get("snapshots", []))]
@@ -108,7 +110,8 @@ def _lane(prefix: str, row: Mapping[str, Any] | None, run: Run, tensors: Mapping
     slots = _under(f"{prefix}/slot/", tensors)
     weights = tensors[f"{prefix}/weights"]
     rule = with_values(run.candidate.rule, row.get("hypers", {}))
-    return Lane(rule, schedules, run.seed, weights, buffers, slots, dict(row["scalars"]), row["step"])
+    numbers = dict(row["scalars"]), row["step"], row.get("fold", 0)
+    return Lane(rule, schedules, run.seed, weights, buffers, slots, *numbers)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

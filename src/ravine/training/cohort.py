@@ -27,18 +27,19 @@ class Cohort:
     """Takes the states of its runs, and gives them back when it is done or asked."""
 
     def __init__(self, world: World, worker: int, runs: Sequence[Run], team: Team) -> None:
-        self.problem, self.clock, self.criterion, self.runs = world.problem, world.clock, world.criterion, list(runs)
+        self.clock, self.criterion, self.runs = world.clock, world.criterion, list(runs)
         self.lane_steps = 0
         model, loss = world.models[worker], world.loss
         lanes = [run.lane or world.lane(run.candidate, run.seed) for run in runs]
+        self.problem = world.samples(lanes)
         self.lanes: Runner = team.runner(model, loss, lanes)
         for run in runs:
             run.lane = None
 
     @property
     def open(self) -> int:
-        """Runs that have not diverged."""
-        return sum(not run.diverged for run in self.runs)
+        """Runs that go on."""
+        return sum(not run.closed for run in self.runs)
 
     def lend(self) -> None:
         """Show each run its state as it is now; the memory stays the cohort's, which changes it in its next step."""
@@ -67,7 +68,7 @@ class Cohort:
             for row, better in enumerate(self._record(measured)):
                 if keep_best and better:
                     self.runs[row].best = self.lanes.snapshot(row)
-                if measured.tick in keep and not self.runs[row].diverged:
+                if measured.tick in keep and not self.runs[row].closed:
                     self.runs[row].snapshots.append(self.lanes.snapshot(row))
             yield self.open
             if self.open <= CROWDED * len(self.runs):
@@ -83,4 +84,4 @@ class Cohort:
         points = [Point(epoch=epoch, train_loss=t, valid_loss=v, metric=m, metrics=more) for t, v, m, more in rows]
         for run in self.runs:
             run.tick = measured.tick
-        return [not run.diverged and run.record(point) for run, point in zip(self.runs, points, strict=True)]
+        return [not run.closed and run.record(point) for run, point in zip(self.runs, points, strict=True)]

@@ -19,6 +19,7 @@ from ravine.randomness import key, seed_torch
 from ravine.training.ahead import pieces
 from ravine.training.clock import Clock
 from ravine.training.feed import Feed
+from ravine.training.joined import Joined, JoinedFeed, evaluate_each
 from ravine.training.layered import Runner
 from ravine.training.samples import SampleLog
 from ravine.types import Loss
@@ -37,7 +38,7 @@ class Measured:
 
 def advance(
     lanes: Runner,
-    problem: Problem,
+    problem: Problem | Joined,
     clock: Clock,
     to_tick: int,
     draws: bool = True,
@@ -53,7 +54,7 @@ def advance(
     tick = next(tick for tick in range(clock.ticks + 1) if clock.step_at(tick) >= lanes.step_count)
     if tick == 0 and len(problem.valid):
         yield measure(lanes, problem, 0, None, criterion)
-    with closing(Feed(problem, clock, log)) as feed:
+    with closing(_feed(lanes, problem, clock, log)) as feed:
         while tick < to_tick:
             tick += 1
             total = torch.zeros(len(lanes), dtype=torch.float64)
@@ -71,6 +72,13 @@ def advance(
             yield measure(lanes, problem, tick, total / taken, criterion)
 
 
+def _feed(lanes: Runner, problem: Problem | Joined, clock: Clock, log: SampleLog | None) -> Feed | JoinedFeed:
+    if isinstance(problem, Problem):
+        return Feed(problem, clock, log)
+    assert isinstance(lanes, Lanes) and log is None
+    return JoinedFeed(problem, lanes.folds, clock)
+
+
 @contextmanager
 def _own_noise(seed: int) -> Generator[None]:
     """Within, torch's generator begins at that seed; afterwards it is where it was."""
@@ -80,12 +88,14 @@ def _own_noise(seed: int) -> Generator[None]:
 
 
 def measure(
-    lanes: Runner, problem: Problem, tick: int, train_loss: Tensor | None, criterion: Loss | None = None
+    lanes: Runner, problem: Problem | Joined, tick: int, train_loss: Tensor | None, criterion: Loss | None = None
 ) -> Measured:
     """The lanes' loss, or the criterion in its place, and metrics on the validation part.
 
     Without one, the loss of the steps stands in for it.
     """
+    if isinstance(problem, Joined):
+        return _measure_each(lanes, problem, tick, train_loss, criterion)
     if not len(problem.valid):
         assert train_loss is not None
         nothing = metrics_of(problem, problem.valid, [], len(lanes))
@@ -93,6 +103,17 @@ def measure(
     kept: list[Tensor] | None = [] if problem.metrics else None
     loss, metric = evaluate(lanes.predict, len(lanes), criterion or lanes.loss, problem, problem.valid, kept)
     return Measured(tick, train_loss, loss, metric, metrics_of(problem, problem.valid, kept or [], len(lanes)))
+
+
+def _measure_each(
+    lanes: Runner, folds: Joined, tick: int, train_loss: Tensor | None, criterion: Loss | None
+) -> Measured:
+    """The same where each lane has a validation part of its own."""
+    assert isinstance(lanes, Lanes)
+    own = [folds.problems[fold] for fold in lanes.each_fold]
+    loss, metric, outs = evaluate_each(lanes.predict_each, criterion or lanes.loss, own)
+    further = [metrics_of(p, p.valid, [out.unsqueeze(0)], 1)[0] for p, out in zip(own, outs, strict=True)]
+    return Measured(tick, train_loss, loss, metric, further)
 
 
 @torch.no_grad()

@@ -51,11 +51,17 @@ class Run:
     tick: int = -1  # the last tick it was measured at
     curve: list[Point] = field(default_factory=list[Point])
     diverged: str = ""
+    stopped: bool = False  # before the end, since it is not to go on
     best: Lane | None = None  # the state at the best point, for runs that keep it
     snapshots: list[Lane] = field(default_factory=list[Lane])  # the weights at the ticks at which they were to be kept
     since: float = 0.0  # the epoch after which a point can be the best: before it the weights were not yet pruned
     monitor: Monitor = field(default_factory=Monitor)  # what says which point is the best
     _best_point: tuple[tuple[int, float, Monitor], Point | None] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it goes no further in any company."""
+        return self.stopped or bool(self.diverged)
 
     @property
     def best_point(self) -> Point | None:

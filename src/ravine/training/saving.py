@@ -69,7 +69,7 @@ class Saving:
         kept = self._checkpoints if folder == self.folder else Checkpoints(folder)
         found = kept.newest()
         if kind not in found.facts:
-            other = {"spec": "a race", "recipe": "a training run", "ensemble": "an ensemble"}
+            other = {"spec": "a race", "recipe": "a training run"} | {k: f"an {k}" for k in ("ensemble", "evaluation")}
             raise UserError(f"{folder}: its checkpoint is not of {other[kind]}; use another folder")
         if not _holds(same, found.facts[kind]):
             raise UserError(f"{folder}: the checkpoint there is of another {kind}; use another folder")

@@ -106,7 +106,7 @@ class Track:
     def _next(self, runs: Sequence[Run], to_tick: int, place: int) -> Cohort | None:
         """The next cohort for a worker: of the runs that wait furthest behind, its even share."""
         taken = {id(run) for cohort in self._cohorts if cohort is not None for run in cohort.runs}
-        waiting = [run for run in runs if run.tick < to_tick and not run.diverged and id(run) not in taken]
+        waiting = [run for run in runs if run.tick < to_tick and not run.closed and id(run) not in taken]
         if not waiting:
             return None
         tick = min(run.tick for run in waiting)

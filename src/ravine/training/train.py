@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ravine.engines.precision import Precision, in_type
 from ravine.engines.tiers import check_tiers
 from ravine.errors import UserError
 from ravine.losses import loss_of
-from ravine.metrics import Wait, monitor_of
+from ravine.metrics import monitor_of
 from ravine.optim.average import SLOT
 from ravine.optim.batchnorm import renew_batchnorm
 from ravine.optim.snapshots import Ensemble
@@ -24,11 +24,11 @@ from ravine.problems.decide import decided
 from ravine.problems.problem import Part, Problem
 from ravine.recipe import Recipe
 from ravine.results import Point, RunResult
-from ravine.rules.rule import name_of, values
-from ravine.schedules import Waiting
+from ravine.rules.rule import name_of
 from ravine.solvers.method import Method
 from ravine.training import samples
 from ravine.training.clock import Clock
+from ravine.training.following import Following
 from ravine.training.interrupt import stop_on_request
 from ravine.training.layered import check_streamable
 from ravine.training.loop import evaluate_model
@@ -69,8 +69,7 @@ class Training:
             raise UserError(
                 f"--log-samples: {name_of(recipe.make_rule())} sees all training samples at every step: leave it out"
             )
-        self.plateau, self.waiting = recipe.make_plateau(), Waiting()
-        self.reductions: list[tuple[float, float]] = []  # epoch and new learning rate, as the plateau had it
+        self.following = Following(recipe)
         candidate = Candidate(0, recipe.make_rule(), recipe.rule_schedules())
         lane = self.model.lane(candidate.rule, candidate.bound(recipe.epochs), recipe.seed)
         self.state = Run(f"s{recipe.seed}", candidate, recipe.seed, "train", lane)
@@ -88,7 +87,6 @@ class Training:
         cycles = self.recipe.snapshots
         ends = frozenset(self.clock.ticks * (cycle + 1) // cycles for cycle in range(cycles))
         log = self._log() if self.team.rank == 0 else None
-        wait = Wait(self.state.monitor, self.recipe.min_delta, self.state.since)
         how: dict[str, Any] = {"keep": ends, "log": log, "criterion": self.loss, "team": self.team}
         track = Track([self.model], self.trained, self.problem, self.clock, **how)
         try:
@@ -96,9 +94,9 @@ class Training:
                 for _ in track.go([self.state], self.clock.ticks, keep_best=True):
                     if self.state.diverged:
                         break
-                    self._wait(track)
+                    self.following.see(self.state, track)
                     yield self.state.curve[-1]
-                    self.stopped_early = self._patience_is_out(wait)
+                    self.stopped_early = self.following.is_out(self.state)
                     if self.team.any(self.stopped_early or request.made):
                         break
                     self._save(track)
@@ -121,19 +119,10 @@ class Training:
         facts = {"problem": self.problem.name, "samples": len(self.problem.train), "seed": self.recipe.seed}
         return samples.SampleLog.begin(path, facts)
 
-    def _wait(self, track: Track) -> None:
-        """Let the plateau see the point just measured; the one before the first step does not count."""
-        if self.plateau is None or self.state.tick < 1:
-            return
-        point = self.state.curve[-1]
-        self.waiting, reduce = self.plateau.after(self.waiting, self.state.monitor.value(point))
-        before = self.reductions[-1][1] if self.reductions else values(self.state.candidate.rule)["lr"]
-        if reduce and (lower := self.plateau.reduced(before)) < before:
-            track.set_hyper(self.state, "lr", lower)
-            self.reductions.append((point.epoch, lower))
-
-    def _patience_is_out(self, wait: Wait) -> bool:
-        return 0 < self.recipe.patience <= wait.after(self.state.curve)
+    @property
+    def reductions(self) -> list[tuple[float, float]]:
+        """Epoch and new learning rate, as the plateau had it."""
+        return self.following.reductions
 
     def _save(self, track: Track, at_once: bool = False) -> None:
         if self.team.any(self.saving.due(at_once)):
@@ -147,7 +136,7 @@ class Training:
     def facts(self) -> dict[str, Any]:
         """Everything but the run, as plain values."""
         facts: dict[str, Any] = {"recipe": self.recipe.model_dump(), "stopped_early": self.stopped_early}
-        return facts | {"waiting": asdict(self.waiting), "reductions": self.reductions}
+        return facts | self.following.facts()
 
     def restore(self, folder: Path) -> None:
         """Go on from the newest sound checkpoint of the same recipe."""
@@ -156,8 +145,7 @@ class Training:
         self.state = runs[0]
         self.state.since, self.state.monitor = self.recipe.complete_from, monitor_of(self.recipe.monitor)
         self.stopped_early = bool(facts["stopped_early"])
-        self.waiting = Waiting(**facts["waiting"])
-        self.reductions = [(epoch, rate) for epoch, rate in facts["reductions"]]
+        self.following.restore(facts)
 
     @property
     def finished(self) -> bool:

@@ -72,7 +72,8 @@ def digest_of_run(running: Training | Race) -> dict[str, Any]:
     if isinstance(running, Race):
         result = result_of(running).model_dump(exclude={"id", "created", "command", "cost", "versions"})
         return {"result": digest(json.dumps(result).encode()), "state": _state(running.runs)}
-    facts = {"reductions": running.reductions, "waiting": repr(running.waiting), "early": running.stopped_early}
+    waiting = repr(running.following.waiting)
+    facts = {"reductions": running.reductions, "waiting": waiting, "early": running.stopped_early}
     ids = running.folder / samples.FILE if running.folder else None
     return {
         "result": digest(json.dumps([running.result.model_dump(), facts]).encode()),
