@@ -137,6 +137,18 @@ def test_rates_that_learn_noise_by_heart_are_not_called_good(tmp_path: Path) -> 
     assert found.chance == pytest.approx(math.log(2), abs=0.1)
 
 
+def test_the_noise_of_the_labels_is_not_taken_for_rates_that_are_too_high() -> None:
+    """One label in six is wrong: losses of minibatches of 16 jump once something is learned, and did not before."""
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(500, 4, generator=draw)
+    wrong = torch.rand(500, generator=draw) < 1 / 6
+    y = ((x[:, 0] > 0) ^ wrong).long()
+    found = lr_range_test(from_arrays(x, y, name="noisy"), model="mlp:64,64", batch=16)
+    inside = [row.symptom for row in found.checked if row.suggested]
+    assert len(inside) == 6 and "too high" not in inside
+    assert found.checked[-1].symptom in ("too high", "diverges")
+
+
 # --- How it shows itself ---------------------------------------------------------------------------------------------
 
 

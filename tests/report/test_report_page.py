@@ -64,6 +64,17 @@ def page(race: RaceResult) -> str:
     return report.html(race)
 
 
+def test_every_page_stands_in_the_same_frame() -> None:
+    """Head, policy, scripts and plots of pages are written once; a page that brings its own would drift away."""
+    root = Path(report.__file__).parents[1]
+    pages = [path for path in root.rglob("*.html") if path.name not in ("frame.html", "pieces.html")]
+    assert len(pages) >= 8
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith('{% extends "frame.html" %}'), path
+        assert "<script" not in text and "<head>" not in text and "data-figure" not in text, path
+
+
 @pytest.mark.parametrize("which", ["race", "regression", "interrupted", "hostile"])
 def test_loads_nothing(which: str, request: pytest.FixtureRequest) -> None:
     text = report.html(request.getfixturevalue(which))

@@ -38,6 +38,9 @@ def race(
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="column to predict, for a table", rich_help_panel=PLAN)] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="column whose groups lie in one part each, as patients", rich_help_panel=PLAN)
+    ] = None,
     model: Annotated[
         str, typer.Option(help="mlp:128,128, cnn:16,32, resnet:16,32, lstm:64 ... or own", rich_help_panel=PLAN)
     ] = "mlp:128,128",
@@ -209,8 +212,8 @@ def race(
     configurations, seconds = read.budget(budget)
     searched, schedules = read.ranges(over or [])
     spec = RaceSpec(
-        problem=source, target=target, model=model, activation=activation, norm=norm, norm_place=norm_place, init=init,
-        loss=loss, epochs=epochs, batch=batch,
+        problem=source, target=target, groups=groups, model=model, activation=activation, norm=norm,
+        norm_place=norm_place, init=init, loss=loss, epochs=epochs, batch=batch,
         rules=read.names(rules, "--rules") if rules is not None else None, combine=read.combinators(combine or []),
         penalty=read.penalties(penalty or []), noise=read.noises(noise or []), transfer=read.transfer(transfer),
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],

@@ -31,11 +31,21 @@ def shown(result: EnsembleResult) -> list[int]:
     return list(sizes)
 
 
+def _off(share: float) -> str:
+    return f"{round(share, 3) + 0.0:+.1%}"  # + 0.0 turns -0.0 into 0.0
+
+
 def rows(result: EnsembleResult) -> list[tuple[str, ...]]:
     """The sizes as text."""
     chosen = [result.levels[size - 1] for size in shown(result)] if result.levels else []
     return [
-        (str(level.size), plain(level.squared), f"{level.measured:.3f}", f"{level.predicted:.3f}", f"{level.off:+.1%}")
+        (
+            str(level.size),
+            plain(level.squared),
+            f"{level.measured:.3f}",
+            f"{level.predicted:.3f}",
+            _off(level.off),
+        )
         for level in chosen
     ]
 

@@ -153,10 +153,25 @@ def plot(test: RangeTest) -> Any:
     return made
 
 
+def swept(test: RangeTest) -> str:
+    """What the sweep shows, as the heading over its figure."""
+    reasons = test.advice.reasons
+    return (
+        f"In the sweep {', and '.join((reasons[0], reasons[-1]))}" if reasons else "The sweep shows no rate that trains"
+    )
+
+
+def tried(test: RangeTest) -> str:
+    """What the constant rates show, as the heading over their table."""
+    good = sum(row.symptom == "good" for row in test.checked)
+    return f"{good or 'None'} of {times(len(test.checked), 'constant rate')} {'looks' if good == 1 else 'look'} good"
+
+
 def html(test: RangeTest) -> str:
     """The whole page as text."""
     return rendered(
         "page.html", Path(__file__).parent, test=test, verdict=verdict(test), figure=figure_data(plot(test)),
+        swept=swept(test), found=tried(test),
         reasons=test.advice.reasons, doubts=test.advice.doubts, rows=rows(test), steps=len(test.rates),
     )  # fmt: skip
 

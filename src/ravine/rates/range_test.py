@@ -23,7 +23,7 @@ from ravine.rates.chance import constant_loss, to_beat
 from ravine.rates.lanes import Setting, constant, sweep
 from ravine.rates.own import sweep_own
 from ravine.rates.result import Checked, RangeTest, Word
-from ravine.rates.symptoms import FEWEST, symptom
+from ravine.rates.symptoms import FEWEST, block_means, symptom
 from ravine.rules.rule import Rule, check, hypers, name_of
 from ravine.solvers.spec import rule_named
 from ravine.training.clock import batch_for
@@ -169,13 +169,15 @@ def _with_checked(found: RangeTest, setting: Setting, low: float, high: float) -
     """The suggestion tested by constant rates in and around it, and a doubt where none in it does well."""
     rates = spread(low, high)
     losses, valid = constant(setting, rates)
-    noise, chance = _noise(found), _chance(setting)
+    before, chance = _noise(found), _chance(setting)
     beaten = math.inf if chance is None else to_beat(chance)
     rows: list[Checked] = []
     for place, rate in enumerate(rates):
         after, short = float(valid[place].mean()), int((~(valid[place] < beaten)).sum())
-        word: Word = symptom(losses[:, place].mean(1).tolist(), noise=noise)
-        if word == "good" and short:  # it learned its samples, and nothing that holds for others
+        curve: list[float] = losses[:, place].mean(1).tolist()
+        word: Word = symptom(curve, noise=max(before, _jitter(curve)))
+        by_heart = word == "too low" and 2 * block_means(curve)[-1] < curve[0]
+        if short and (word == "good" or by_heart):  # it learned its samples, and nothing that holds for others
             word = "no better than chance"
         rows.append(Checked(rate, after if math.isfinite(after) else math.inf, word, low <= rate <= high, short))
     if chance is not None and all(row.loss >= beaten for row in rows):
@@ -205,6 +207,16 @@ def _noise(found: RangeTest) -> float:
     """What minibatches do to the mean loss over seeds, from the beginning of the sweep, where nothing is learned."""
     begin = torch.tensor(found.losses, dtype=torch.float64)[:, : len(found.rates) // 8].mean(0)
     return float(begin.std()) if bool(begin.isfinite().all()) else 0.0
+
+
+def _jitter(losses: Sequence[float]) -> float:
+    """What minibatches do to the loss once something is learned: the standard deviation that neighbours show.
+
+    Before training all samples may have the same loss, so the beginning of a sweep shows less. What goes up and down
+    for more than a step differs by more than its neighbours do (Reference: von Neumann 1941, Ann. Math. Stat. 12).
+    """
+    late = torch.tensor(losses[len(losses) // 3 :], dtype=torch.float64).diff()
+    return float(late.std()) / math.sqrt(2) if bool(late.isfinite().all()) else 0.0
 
 
 def _doubted(advice: Advice, rows: Sequence[Checked], steps: int) -> Advice:

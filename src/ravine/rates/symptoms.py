@@ -30,8 +30,8 @@ def symptom(losses: Sequence[float], start: float | None = None, noise: float = 
     "flat", with a rate far too low or far too high. Explodes and comes down again, or goes up and down by more than
     15 % of the start, and ends above 10 % of it: "too high". The last third still brings more than 5 % of the fall:
     "too low". Otherwise, fast then slow: "good". ``start`` is the loss before training, where it is known better than
-    by the first minibatch; ``noise`` the standard deviation of one loss that the draw of the minibatch makes: what
-    rises it alone would make are taken off.
+    by the first minibatch; ``noise`` the standard deviation of one loss that the draw of the minibatch makes: what it
+    alone would make of rises, and of the last fall of a run that has halved its loss, is taken off.
 
     The curve alone is judged: a run that has settled on a poor level without any bump looks good.
 
@@ -59,6 +59,8 @@ def symptom(losses: Sequence[float], start: float | None = None, noise: float = 
     if (exploded or risen > BUMPY * scale) and end > SOLVED * scale:
         return "too high"
     late = blocks[2 * BLOCKS // 3] - end
+    if first - end > scale / 2:  # most is learned, so that what noise makes of one block and of two counts
+        late -= noise * math.sqrt(1.5 * BLOCKS / len(losses))
     return "too low" if late > FALLING * (first - end) else "good"
 
 

@@ -18,21 +18,26 @@ HERE = Path(__file__).parent
 
 def html(result: RaceResult) -> str:
     """The whole report of a race as the text of one HTML file that loads nothing."""
-    return rendered("page.html", HERE, r=result, numbers=numbers, parts=_parts, **_contents(result))
+    return rendered("page.html", HERE, r=result, **_contents(result))
 
 
 def rendered(template: str, folder: Path, **contents: Any) -> str:
-    """A page of that template, dressed as every page is: style, scripts, and the policy that allows only those."""
+    """A page of that template, which extends ``frame.html``: style, scripts, and the policy that allows only those.
+
+    What pages are made of, plots and tables among it, are the macros of ``pieces.html``.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
     pages = Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader([folder, HERE]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    known: dict[str, Any] = pages.globals
+    known.update(numbers=numbers, parts=_parts)
     scripts = [_one_newline(get_plotlyjs()), _one_newline((HERE / "page.js").read_text(encoding="utf-8"))]
     style = (HERE / "page.css").read_text(encoding="utf-8")
     policy = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)

@@ -56,7 +56,9 @@ def _parts(result: RaceResult, width: int, folder: str) -> list[Any]:
         assert result.importance is not None
         ran = epochs(result.importance.epochs)
         parts.append(Text.assemble((f"What mattered to the rank after {ran}: ", "bold"), words))
-    parts.append(Text(f"{failures(result)} (see the map in the report)" if contenders(result) else "Nothing ran."))
+    lost = any(run.status == "diverged" for run in contenders(result))
+    said = f"{failures(result)}{' (see the map in the report)' if lost else '.'}"
+    parts.append(Text(said if contenders(result) else "Nothing ran."))
     parts += [Text(f"Note: {note}", style="dim") for note in result.notes]
     parts.append(Text.assemble(("Verdict: ", "bold"), (result.verdict, "bold green" if result.ranking else "")))
     if said := baselines(result):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +112,5 @@ def write(found: Reproduction, path: Path) -> Path:
     text = rendered(
         "page.html", Path(__file__).parent, found=found, words=in_words(found), recipe=found.kept.recipe.toml(),
         environment=environment(found), rows=points(found), wanting=wanting(found), figure=figure_data(curves(found)),
-        escape=escape,
     )  # fmt: skip
     return write_page(text, path)
