@@ -409,7 +409,9 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "ranges of no race": (recipe('problem = "wine"\n'), "evaluate r.toml --over lr=1..2", "give --nested, or leave"),
     "no repeats": (recipe('problem = "wine"\n'), "evaluate r.toml --repeats 0", "repeats must be 1 or more"),
     "lanes of a begun evaluation": (
-        recipe('problem = "wine"\n'), "evaluate r.toml --out o --resume --lanes 2", "leave out --lanes"
+        recipe('problem = "wine"\n'),
+        "evaluate r.toml --out o --resume --lanes 2",
+        "leave out --lanes",
     ),
     "folds of nothing": (recipe('problem = "wine"\n'), "evaluate r.toml --resume", "--resume needs --out"),
     "log of a method": (

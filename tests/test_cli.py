@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,11 +15,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from ravine.cli import app, main
 from ravine.cli.app import flowed
+from ravine.cli.watch import picture
+from ravine.racing.moment import Moment
 from ravine.store import Store
 from tests.mistakes import MISTAKES
+from tests.racing import a_race, a_run
 
 COMMANDS = (
     "race", "train", "predict", "ensemble", "evaluate", "reproduce", "lint", "lr", "batch", "profile", "rules", "parts",
@@ -220,6 +225,20 @@ def test_progress_names_the_metric_it_shows(capfd: pytest.CaptureFixture[str]) -
         Path("r.toml").write_text(f'problem = "{problem}"\nmodel = "mlp:4"\nepochs = 1\n')
         assert call("train", "r.toml", "--out", problem) == 0
         assert re.search(rf"epoch 1: validation loss [\d.]+, {metric} -?[\d.]+\n", capfd.readouterr().err)
+        assert call("evaluate", "r.toml", "--folds", "2") == 0
+        assert re.search(rf"fold 1 of 2: loss [\d.]+, {metric} -?[\d.]+\n", capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("rule", ["adam", "schedule-free-adamw", "rmsprop/centered-momentum"])
+def test_the_live_table_is_whole_in_80_columns(rule: str) -> None:
+    running = a_race(budget=40, epochs=200)
+    moment = Moment("rungs", 0, 4096, 1000, 0.5, 7325.0, a_run(rule, 1, "rung", 0, 0.0001234))
+    out = io.StringIO()
+    Console(file=out, width=80).print(picture(running, moment))
+    text = out.getvalue()
+    for cell in (f"rung 1 of {len(running.setup.rungs)} (to epoch ", "diverged", "4096", "0.000123", "2:02:05"):
+        assert cell in text
+    assert text.count("2:02:05") == 2  # what is left too
 
 
 def test_winner_trains_again_to_the_finalists_loss_and_the_same_bits(capfd: pytest.CaptureFixture[str]) -> None:

@@ -108,8 +108,9 @@ def _watch(running: Evaluating, quiet: bool) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ravine.cli.kept import told
+    from ravine.losses import metric_name
 
-    console, said = Console(stderr=True), 0
+    console, said, shown_metric = Console(stderr=True), 0, metric_name(running.first)
     columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
     shown = not quiet and console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
@@ -121,14 +122,14 @@ def _watch(running: Evaluating, quiet: bool) -> None:
                 told_why = True
             bar.update(task, completed=share)
             for fold in running.done[said:] if not quiet else ():
-                console.print(_line(fold, running.many), highlight=False, soft_wrap=True)
+                console.print(_line(fold, running.many, shown_metric), highlight=False, soft_wrap=True)
             said = len(running.done)
 
 
-def _line(fold: Outside, folds: int) -> str:
+def _line(fold: Outside, folds: int, metric: str) -> str:
     again = f"repeat {fold.repeat + 1}, " if fold.repeat else ""
     chosen = f"  chosen by {fold.inner:.4g}: {fold.chosen}" if fold.inner is not None else ""
-    return f"{again}fold {fold.fold + 1} of {folds}: loss {fold.loss:.4g}, {fold.metric:.4g}{chosen}"
+    return f"{again}fold {fold.fold + 1} of {folds}: loss {fold.loss:.4g}, {metric} {fold.metric:.4g}{chosen}"
 
 
 def _show(result: Evaluation, json: bool) -> None:
