@@ -19,8 +19,10 @@ from rich.console import Console
 
 from ravine.cli import app, main
 from ravine.cli.app import flowed
+from ravine.cli.asked import Files, Many, Runs, Search, spec_of
 from ravine.cli.watch import picture
 from ravine.racing.moment import Moment
+from ravine.racing.spec import RaceSpec
 from ravine.store import Store
 from tests.mistakes import MISTAKES
 from tests.racing import a_race, a_run
@@ -133,6 +135,20 @@ def test_prose_of_the_help_is_broken_by_the_terminal(
     first = next(place for place, line in enumerate(lines) if line.startswith("Every rule"))
     last = next(place for place, line in enumerate(lines) if line.endswith("of it."))
     assert all(len(line) > 60 for line in lines[first:last])
+
+
+def test_a_race_that_is_asked_nothing_is_the_race_of_python() -> None:
+    assert spec_of("wine", Runs(), Search()) == RaceSpec(problem="wine")
+
+
+def test_groups_of_options_stand_under_their_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("race", "--help") == 0
+    shown = capsys.readouterr().out
+    places = [shown.index(f"─ {group.PANEL} ─") for group in (Runs, Search, Files, Many)]
+    assert places == sorted(places)
+    first, second, third = shown[places[0] : places[1]], shown[places[1] : places[2]], shown[places[2] : places[3]]
+    assert "--target" in first and "--widen" in second and "--keep" in third and "--join" in shown[places[3] :]
+    assert "[default: 64]" in first and "source" in shown[: places[0]]
 
 
 def test_every_command_is_known_here() -> None:

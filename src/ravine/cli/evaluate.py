@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ravine.cli import read
+from ravine.cli import options, read
 from ravine.cli.app import app
 from ravine.errors import UserError
 
@@ -21,7 +21,7 @@ CONFIGURATIONS = 16  # of each race of --nested
 
 @app.command()
 def evaluate(
-    recipe: Annotated[Path, typer.Argument(help="a TOML file, such as a race's winner.toml")],
+    recipe: options.Recipe,
     folds: Annotated[int, typer.Option(help="parts of the samples, each held out once")] = 5,
     repeats: Annotated[int, typer.Option(help="times over, each with folds and a seed of its own")] = 1,
     nested: Annotated[
@@ -39,17 +39,14 @@ def evaluate(
     lanes: Annotated[
         int | None, typer.Option(min=1, help="folds, or runs, in one program; default: measured", show_default=False)
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="programs at once, a thread each; default: measured", show_default=False),
-    ] = None,
+    workers: options.Workers = None,
     out: Annotated[
         Path | None, typer.Option(help="folder for checkpoints and the folds that are done", show_default=False)
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on from what is kept in --out, to the same bits")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    json: options.Json = False,
 ) -> None:
     """Estimate how a recipe does on new samples: each sample is held out in exactly one of the folds.
 

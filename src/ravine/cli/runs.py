@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ravine.cli import options
 from ravine.cli.app import app
 
 if TYPE_CHECKING:
     from ravine.store import Store
 
-StoreOption = Annotated[str | None, typer.Option("--store", help="database URL; default: yours")]
 Id = Annotated[str, typer.Argument(help="a race or run, or the beginning of its name; ravine runs lists them")]
 Race = Annotated[str, typer.Argument(help="a race, or the beginning of its name; ravine runs lists them")]
 
@@ -34,7 +34,7 @@ def look_into(store: str | None) -> Store:
 @app.command()
 def runs(
     limit: Annotated[int, typer.Option(min=1, help="how many, newest first")] = 20,
-    store: StoreOption = None,
+    store: options.StoreUrl = None,
     json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
 ) -> None:
     """List the races and runs that are kept."""
@@ -62,7 +62,7 @@ def runs(
 
 
 @app.command()
-def show(name: Id, store: StoreOption = None) -> None:
+def show(name: Id, store: options.StoreUrl = None) -> None:
     """Show a kept race or run in the terminal."""
     from rich.console import Console
 
@@ -84,7 +84,7 @@ def show(name: Id, store: StoreOption = None) -> None:
 def report(
     name: Race,
     out: Annotated[Path | None, typer.Option(help="file to write; default: NAME.html", show_default=False)] = None,
-    store: StoreOption = None,
+    store: options.StoreUrl = None,
 ) -> None:
     """Write the report of a kept race as one HTML file."""
     from ravine import report as drawing
@@ -101,7 +101,7 @@ def report(
 def export(
     name: Id,
     path: Annotated[Path, typer.Argument(help="file to write: .csv or .parquet")],
-    store: StoreOption = None,
+    store: options.StoreUrl = None,
 ) -> None:
     """Write every point of every curve of a race or run: one row a point, hyperparameters as columns."""
     with look_into(store) as opened:
