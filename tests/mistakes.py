@@ -92,6 +92,9 @@ def store(kind: str) -> Callable[[], object]:
     return make
 
 
+GROUPED = "patient,ward,y,a\n" + "".join(
+    f"p{i % 6},{('east', 'west')[i % 2]},{('no', 'yes')[(i // 6) % 2]},{i * 0.7}\n" for i in range(24)
+)  # fmt: skip
 ROWS = "a,b,price\n" + "".join(f"{i},{i % 7},{i % 5}.5\n" for i in range(40))
 NET = "import torch\nfrom torch import nn\nx = torch.randn(80, 3)\ny = (x[:, 0] > 0).long()\n"
 MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
@@ -257,6 +260,11 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
         "ensemble r.toml --resume --out none",
         "no checkpoint is there",
     ),
+    "store of an ensemble": (
+        recipe('problem = "wine"\n'),
+        "ensemble r.toml --store mysql://host/db",
+        "mysql is not supported",
+    ),
     "ensemble to resume": (recipe('problem = "wine"\n'), "ensemble r.toml --resume", "--resume needs --out"),
     "target of a name": (None, "race wine --target a", "leave it out"),
     "no file": (None, "race nowhere.csv --target a", "no such file"),
@@ -404,6 +412,28 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "labels of one part alone": (half_npz, "race d.npz", "x_test alone"),
     "one fold": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 1", "folds must be 2 or more"),
     "more folds than samples": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 500", "500 folds of 178"),
+    "groups of no column": (table(GROUPED), "race my.csv --target y --groups patent", "did you mean 'patient'"),
+    "groups of the target": (table(GROUPED), "race my.csv --target y --groups y", "is the target, and cannot name"),
+    "groups of no table": (None, "race wine --groups patient", "column of a CSV or Parquet file, but wine is neither"),
+    "too few groups": (table(GROUPED), "race my.csv --target y --groups ward", "need 3 groups at least, and 'ward'"),
+    "fewer groups than folds": (
+        lambda: (table(GROUPED)(), recipe('problem = "my.csv"\ntarget = "y"\ngroups = "patient"\n')()),
+        "evaluate r.toml --folds 7",
+        "7 folds need 7 groups at least, and 'patient' names 6",
+    ),
+    "a class of one group": (
+        table(GROUPED.replace("p5,west,no", "p5,west,odd").replace("p5,west,yes", "p5,west,odd")),
+        "race my.csv --target y --groups patient",
+        "class 'odd' lies in one group alone (patient p5)",
+    ),
+    "groups with gaps": (
+        table(GROUPED.replace("p1,west", ",west")), "race my.csv --target y --groups patient", "is missing in 4 of 24"
+    ),
+    "recipe's groups of no column": (
+        lambda: (table(GROUPED)(), recipe('problem = "my.csv"\ntarget = "y"\ngroups = "patent"\n')()),
+        "train r.toml",
+        "did you mean 'patient'",
+    ),
     "rules of no race": (recipe('problem = "wine"\n'), "evaluate r.toml --rules sgd", "give --nested, or leave"),
     "budget of no race": (recipe('problem = "wine"\n'), "evaluate r.toml --budget 32", "give --nested, or leave"),
     "ranges of no race": (recipe('problem = "wine"\n'), "evaluate r.toml --over lr=1..2", "give --nested, or leave"),

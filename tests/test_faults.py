@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from ravine.bench.faults import calls, damage, disk, kills, power, soak, store, workers
+from ravine.bench.faults import calls, damage, disk, kills, outage, pages, power, soak, store, workers
 from ravine.bench.faults.__main__ import campaign, known, main, table
 from ravine.bench.faults.ledger import handed_over, judged
 from ravine.bench.faults.trial import Part, Trial
 from ravine.checkpoints import keep, sound
 from ravine.files import digest_of
+from ravine.store import Store, connect
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 
@@ -54,6 +55,36 @@ def test_f4_a_disk_that_refuses_ends_no_run(tmp_path: Path) -> None:
 
 def test_f5_a_loss_of_power_takes_no_acknowledged_checkpoint(tmp_path: Path) -> None:
     assert wrong(power.PART, range(210), tmp_path) == []
+
+
+@needs_linux
+def test_f5_a_loss_of_power_takes_no_acknowledged_stage_from_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not pages.can_see(tmp_path):
+        pytest.skip("the kernel does not tell which pages are on the disk: Linux before 6.5, or no disk")
+    assert wrong(outage.PART, range(7), tmp_path / "sound") == []
+
+    prepare = connect._prepare  # pyright: ignore[reportPrivateUsage]
+
+    def careless(connection: Any, record: Any) -> None:
+        prepare(connection, record)
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    monkeypatch.setattr(connect, "_prepare", careless)
+    told = wrong(outage.PART, range(5), tmp_path / "careless")
+    assert told and all("stages were acknowledged" in each or "is not what was kept" in each for each in told)
+
+
+def test_f5_the_folder_of_a_new_store_is_on_the_disk(tmp_path: Path) -> None:
+    calls: list[power.Call] = []
+    with power.watched(tmp_path, calls):
+        Store(str(tmp_path / "new" / "er" / "ravine.db")).close()
+    disk = power.Disk(tmp_path)
+    for call in calls:
+        disk.play(call)
+    (new,) = disk.flushed[0].values()
+    assert list(disk.flushed[0]) == ["new"] and list(disk.flushed[new]) == ["er"]
 
 
 @needs_linux

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ravine import prove as proof
+from ravine.engines.classes import FEW, lane_loss, lane_losses
 from ravine.engines.lane import Lane, Model
 from ravine.engines.lanes import Lanes
 from ravine.engines.noise import KeyedDropout
@@ -286,3 +287,23 @@ def test_one_after_another_gives_the_results_of_lanes() -> None:
     for one, other in zip(alone.runs, company.runs, strict=True):
         assert one.score == pytest.approx(other.score, rel=1e-5)
     assert [row.config for row in alone.standings] == [row.config for row in company.standings]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("classes", [1, 2, 3, FEW - 1, FEW, 40])
+@pytest.mark.parametrize("shared", [True, False])
+def test_cross_entropy_of_lanes_is_torchs_in_each(classes: int, dtype: torch.dtype, shared: bool) -> None:
+    """Few classes are laid out another way, in which torch is quicker: loss and slope are the same."""
+    draw = torch.Generator().manual_seed(classes)
+    logits = (torch.randn(5, 33, classes, dtype=dtype, generator=draw) * 20).requires_grad_()
+    logits.data[0, 0] += 300  # what has to be taken off before exp
+    labels = torch.randint(classes, (33,) if shared else (5, 33), generator=draw)
+    each = torch.vmap(lane_loss(functional.cross_entropy), in_dims=(0, None if shared else 0))(logits, labels)
+    weights = torch.arange(1.0, 6.0, dtype=dtype)
+    (slope,) = torch.autograd.grad((each * weights).sum(), logits)
+    own = [functional.cross_entropy(x, y) for x, y in zip(logits, labels.expand(5, 33), strict=True)]
+    (expected,) = torch.autograd.grad((torch.stack(own) * weights).sum(), logits)
+    torch.testing.assert_close(each, torch.stack(own))
+    torch.testing.assert_close(slope, expected)
+    if shared:
+        torch.testing.assert_close(lane_losses(functional.cross_entropy, logits.detach(), labels), each.detach())

@@ -24,7 +24,7 @@ from ravine.problems import from_anything
 from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.problems.reading import RESIDENT
-from ravine.problems.split import Draw
+from ravine.problems.split import Draw, Grouped, plain_of
 from ravine.racing.outcome import result_of, winner_recipe
 from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
@@ -160,6 +160,8 @@ def prepare(
     It is read, preprocessed, augmented, weighed and measured as ``wanted`` says.
     """
     reading = RESIDENT if wanted is None else wanted.reading
+    if wanted is not None and wanted.groups is not None:
+        split_seed = Grouped(plain_of(split_seed), wanted.groups)
     problem = from_anything(
         data, target=target, split_seed=split_seed, loss=loss_text(loss), model=model, reading=reading
     )

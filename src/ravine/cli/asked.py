@@ -21,6 +21,7 @@ class Runs:
     PANEL: ClassVar = "What to run"
 
     target: options.Target = None
+    groups: Annotated[str | None, typer.Option(help="column whose groups lie in one part each, as patients")] = None
     model: options.Model = "mlp:128,128"
     activation: Annotated[str, typer.Option(help="of the model: relu, tanh, swish, leaky-relu:0.2, maxout:2 ...")] = (
         "relu"
@@ -124,7 +125,7 @@ def spec_of(source: str, runs: Runs, search: Search) -> RaceSpec:
     configurations, seconds = read.budget(runs.budget)
     searched, schedules = read.ranges(search.over or [])
     return RaceSpec(
-        problem=source, target=runs.target, model=runs.model, activation=runs.activation, norm=runs.norm,
+        problem=source, target=runs.target, groups=runs.groups, model=runs.model, activation=runs.activation, norm=runs.norm,
         norm_place=runs.norm_place, init=runs.init, loss=runs.loss, epochs=runs.epochs, batch=runs.batch,
         rules=read.names(search.rules, "--rules") if search.rules is not None else None,
         combine=read.combinators(search.combine or []), penalty=read.penalties(runs.penalty or []),

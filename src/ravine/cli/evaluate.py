@@ -36,6 +36,10 @@ def evaluate(
     over: Annotated[
         list[str] | None, typer.Option(help="lr=1e-4..1e-1; default: the rule's own ranges", show_default=False)
     ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="column whose groups lie in one fold each; overrides the recipe", show_default=False),
+    ] = None,
     lanes: Annotated[
         int | None, typer.Option(min=1, help="folds, or runs, in one program; default: measured", show_default=False)
     ] = None,
@@ -73,6 +77,8 @@ def evaluate(
         if (out / FILE).exists() and not resume:
             raise UserError(f"{out} holds an evaluation already: go on with --resume, or name another folder")
     read_recipe = load_recipe(recipe)
+    if groups is not None:
+        read_recipe = read_recipe.model_copy(update={"groups": groups})
     running = Evaluating(read_recipe, folds, inner, None, None, out, repeats, lanes, workers)
     with running.saving.claimed():
         if resume:

@@ -38,6 +38,10 @@ def train(
     stream: Annotated[
         bool | None, typer.Option(help="read inputs as they are needed; overrides the recipe", show_default=False)
     ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="column whose groups lie in one part each; overrides the recipe", show_default=False),
+    ] = None,
     bad_images: Annotated[
         str | None, typer.Option(help="stop at a damaged image or skip it; overrides the recipe", show_default=False)
     ] = None,
@@ -69,7 +73,7 @@ def train(
     from ravine.training.meeting import is_shared, restarts, team_of
 
     with team_of(parallel) as team, ExitStack() as stack:
-        reading = {"stream": stream, "bad_images": bad_images}
+        reading = {"stream": stream, "bad_images": bad_images, "groups": groups}
         running, folder, notes = team.together(lambda: _prepared(recipe, reading, out, resume, log_samples, team))
         resume = resume or (restarts()[0] > 0 and holds(folder))
         if team.rank:

@@ -10,23 +10,30 @@ from torch.nn import functional
 
 from ravine.types import Loss
 
+FEW = 16  # classes; torch's softmax along the last dimension takes ten times as long where it is shorter than a vector
+
 
 class _Lanes(torch.autograd.Function):
     """Mean cross-entropy of K lanes: logits [K, n, classes], labels [K, n] or [n] -> [K]."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        chances = logits.log_softmax(-1)
-        right = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+        ctx.turned = logits.shape[-1] < FEW
+        if ctx.turned:
+            logits = logits.mT.contiguous()  # [K, classes, n]
+        classes = -2 if ctx.turned else -1
+        chances = logits.log_softmax(classes)
+        right = labels.expand(len(logits), labels.shape[-1]).unsqueeze(classes)
         ctx.save_for_backward(chances, right)
-        return -chances.gather(-1, right).squeeze(-1).mean(-1)
+        return -chances.gather(classes, right).squeeze(classes).mean(-1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         chances, right = ctx.saved_tensors
-        share = (grads[0] / right.shape[1]).view(-1, 1, 1)
+        share = (grads[0] / (right.numel() // len(right))).view(-1, 1, 1)
         slope = chances.exp() * share
-        return slope.scatter_add(-1, right, -share.expand(right.shape)), None
+        slope = slope.scatter_add(-2 if ctx.turned else -1, right, -share.expand(right.shape))
+        return slope.mT.contiguous() if ctx.turned else slope, None
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -13,6 +13,7 @@ NOTHING = "–"
 MEANING: Mapping[str, str] = {
     "problem": "other data: the numbers cannot be compared",
     "target": "another thing is predicted: the numbers cannot be compared",
+    "groups": "other parts, of whole groups or not: the numbers cannot be compared",
     "split_seed": "another split: validation numbers differ by the samples in it",
     "model": "other weights: neither draws nor learning rates carry over",
     "activation": "the same draw of weights, other signals",

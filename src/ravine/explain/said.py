@@ -44,7 +44,8 @@ def _number(value: Any) -> str:
 
 def _problem(r: Recipe) -> str:
     target = f", to predict {r.target}" if r.target else ""
-    return f"{r.problem}{target}, split into training, validation and test part by the split seed {r.split_seed}"
+    whole = f", groups of one {r.groups} never divided" if r.groups else ""
+    return f"{r.problem}{target}, split into training, validation and test part by the split seed {r.split_seed}{whole}"
 
 
 def _preprocess(r: Recipe) -> str:
@@ -183,7 +184,7 @@ def _patience(r: Recipe) -> str:
 
 GROUPS: Mapping[str, Mapping[str, tuple[Say, tuple[str, ...]]]] = {
     "Data": {
-        "problem": (_problem, ("problem", "target", "split_seed")),
+        "problem": (_problem, ("problem", "target", "groups", "split_seed")),
         "reading": (_reading, ("stream", "bad_images")),
         "inputs": (_preprocess, ("preprocess",)),
         "augmentation": (_augment, ("augment",)),

@@ -21,11 +21,24 @@ FEW = 100  # samples of a validation part
 
 def of_data(problem: Problem, weighed: bool, balanced: bool) -> Iterator[Finding]:
     """Findings on a problem; ``weighed`` and ``balanced`` say that rare classes were thought of."""
+    yield from _divided(problem)
     yield from _targets(problem, weighed or balanced)
     if not problem.train.streamed:
         yield from _inputs(problem)
         yield from _shared(problem)
     yield from _validation(problem)
+
+
+def _divided(problem: Problem) -> Iterator[Finding]:
+    if problem.looks_grouped:
+        column = problem.looks_grouped[0]
+        yield Finding(
+            "groups-divided",
+            f"column '{column}' looks as if it named groups of rows, which the parts divide: what is measured may be "
+            "remembered of a group",
+            "warning",
+            f'groups = "{column}", or --groups {column}; leave the column out if it names none',
+        )
 
 
 def _targets(problem: Problem, thought_of: bool) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -23,9 +24,10 @@ from ravine.errors import UserError, unknown
 from ravine.files import slug, write_whole
 from ravine.problems import encode
 from ravine.problems.disk import Rows, array_file
+from ravine.problems.groups import groups_of
 from ravine.problems.problem import Problem
 from ravine.problems.reading import Reading, gigabytes
-from ravine.problems.split import Draw, Split, check_rows, split
+from ravine.problems.split import Draw, Split, check_rows, column_of, split
 from ravine.problems.stream import streamed
 from ravine.problems.table import check_finite, describe_columns, target_values
 from ravine.problems.table_file import unreadable
@@ -60,8 +62,11 @@ def from_large(
         check_rows(name, len(values), rows)
         understood = understand(column, values, numbered=False)
         strata = understood.y if understood.task == "classification" else None
-        parts = split(name, len(values), strata, seed=split_seed, rows=rows, classes=understood.classes)
-        inputs = [other for other in columns if other != target]
+        grouped = column_of(split_seed)
+        groups = None if grouped is None else groups_of(name, _some(scan, [grouped, target]), grouped, [target])
+        how: dict[str, Any] = {"rows": rows, "classes": understood.classes, "groups": groups}
+        parts = split(name, len(values), strata, seed=split_seed, **how)
+        inputs = [other for other in columns if other not in (target, grouped)]
         encoder = _encoder(name, scan, inputs, parts)
         file = _encoded(path, scan.select(inputs), encoder, len(values), [str(split_seed), target, str(rows)])
     except PolarsError as error:
@@ -70,6 +75,11 @@ def from_large(
     words = sum(encode.is_words(pl.Series(other, [], dtype=columns[other])) for other in inputs)
     clauses = (describe_columns(len(values), len(inputs), words), *why, f"as numbers in {file}", *encoder.clauses())
     return streamed(name, raw, understood, parts, understood=clauses, everything=bool(reading.stream))
+
+
+def _some(scan: pl.LazyFrame, names: list[str]) -> pl.DataFrame:
+    """Those of the columns that are there, of which others say what is missing."""
+    return scan.select([name for name in dict.fromkeys(names) if name in scan.collect_schema()]).collect()
 
 
 def _column(scan: pl.LazyFrame, name: str) -> pl.Series:

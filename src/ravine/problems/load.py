@@ -16,10 +16,11 @@ from torch.utils.data import Dataset
 from ravine.errors import UserError, unknown
 from ravine.problems import bundled, folder, large_table, npy, table, vision
 from ravine.problems.arrays import from_arrays, from_dataset
+from ravine.problems.groups import refuse
 from ravine.problems.module import call
 from ravine.problems.problem import Problem
 from ravine.problems.reading import RESIDENT, Reading
-from ravine.problems.split import Draw, Fold
+from ravine.problems.split import Draw, Fold, column_of, plain_of
 from ravine.types import Loss, Task
 
 DESCRIPTIONS = {
@@ -68,6 +69,9 @@ def load(
     is_table = path.suffix.lower() in FILES[:2]
     if target is not None and (source in DESCRIPTIONS or not is_table):
         raise UserError(f"--target {target} is for CSV and Parquet files, but {source} is neither: leave it out")
+    column = column_of(split_seed)
+    if column is not None and (source in DESCRIPTIONS or (path.exists() and not is_table)):
+        raise refuse(column, source)
     reading.check()
     if not (path.is_dir() and not npy.is_arrays(path)):
         reading.refuse_skip(source)
@@ -112,11 +116,13 @@ def from_anything(
     if isinstance(data, Mapping):
         options |= _keys(data)
         data, name, loss, model = options.pop("data"), options["name"], options["loss"], options["model"]
-    given_by_name = isinstance(data, str | Path)
+    given_by_name, column = isinstance(data, str | Path), column_of(split_seed)
+    if column is not None and not given_by_name and not _has_columns(data):
+        raise refuse(column, f"a {type(data).__name__}")
     if isinstance(data, str | Path):
         data = load(str(data), target=target, split_seed=split_seed, download=download, rows=rows, reading=reading)
     if isinstance(data, Problem):
-        if isinstance(split_seed, Fold) and not given_by_name:
+        if isinstance(plain_of(split_seed), Fold) and not given_by_name:
             raise UserError(
                 f"{data.name} comes with its parts, and folds are drawn from all samples: give (x, y), or a path"
             )
@@ -139,6 +145,13 @@ def from_anything(
             return found
     reading.refuse_stream(name)
     return from_arrays(x, y, **options)
+
+
+def _has_columns(data: Any) -> bool:
+    """Whether samples are rows of a frame, alone or beside their target."""
+    return isinstance(data, pl.DataFrame) or (
+        isinstance(data, tuple | list) and len(data) == 2 and isinstance(data[0], pl.DataFrame)
+    )
 
 
 def _pair(data: Any, target: str | None) -> tuple[Any, Any]:

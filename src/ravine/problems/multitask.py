@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ravine.errors import UserError, unknown
 from ravine.problems import encode
 from ravine.problems.build import build
+from ravine.problems.groups import Groups
 from ravine.problems.heads import Head, JointLoss
 from ravine.problems.problem import Part, Problem
 from ravine.problems.split import Draw, Split, check_rows, split
@@ -72,12 +73,13 @@ def from_targets(
     model: Callable[[], nn.Module] | None = None,
     split_seed: Draw = 0,
     rows: int | None = None,
+    groups: Groups | None = None,
 ) -> Problem:
     """The problem of inputs (raw, once the split is known) and targets that have been understood one by one."""
     check_rows(name, samples, rows)
     first = next((target for target in targets.values() if target.task == "classification"), None)
     strata, classes = (None, ()) if first is None else (first.y, first.classes)
-    parts = split(name, samples, strata, seed=split_seed, rows=rows, classes=classes)
+    parts = split(name, samples, strata, seed=split_seed, rows=rows, classes=classes, groups=groups)
     heads: list[Head] = []
     columns: list[Tensor] = []
     for task, target in targets.items():
@@ -120,6 +122,8 @@ def from_frame(
     split_seed: Draw = 0,
     rows: int | None = None,
     said: tuple[str, ...] = (),
+    groups: Groups | None = None,
+    looks: tuple[str, ...] = (),
 ) -> Problem:
     """A problem of a table and several of its columns; ``values`` gives a target column as an array."""
     inputs = frame.drop(list(weights))
@@ -139,7 +143,8 @@ def from_frame(
         made = (encoder.encode(frames[0]), encoder.encode(frames[1]), encoder.encode(frames[2]))
         return made, (shape, *said, *encoder.clauses())
 
-    return from_targets(name, raw, targets, weights, len(inputs), model=model, split_seed=split_seed, rows=rows)
+    how: dict[str, Any] = {"model": model, "split_seed": split_seed, "rows": rows, "groups": groups}
+    return replace(from_targets(name, raw, targets, weights, len(inputs), **how), looks_grouped=looks)
 
 
 def from_named(

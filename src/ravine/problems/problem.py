@@ -95,6 +95,7 @@ class Problem:
     inputs: Inputs | None = None  # what was done to the raw inputs; None where that is not known
     columns: Encoder | None = None  # how the rows of a table became numbers
     names: tuple[str, ...] = ()  # of the table's columns, in order
+    looks_grouped: tuple[str, ...] = ()  # columns that look as if they named groups, which parts may divide
     augment: Augment | None = None  # how the samples of a training step are changed
     class_weights: ClassWeights | None = None  # how much each class counts in the loss
     metrics: tuple[Metric, ...] = ()  # measured beside the loss and the first metric

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ravine.errors import UserError
+from ravine.problems.groups import Groups, check_groups, clause, grouped_folds, held_out
 from ravine.randomness import generator, key
 
 EVERY = 5  # one sample of five validates, one of five tests: 60 / 20 / 20
@@ -30,12 +31,31 @@ class Fold:
     inner: bool = False
 
 
-Draw: TypeAlias = int | Fold  # how parts are drawn: by a seed alone, or around a fold
+@dataclass(frozen=True)
+class Grouped:
+    """A draw of whole groups of samples, which a column of a table names."""
+
+    draw: int | Fold
+    column: str
+
+
+Draw: TypeAlias = int | Fold | Grouped  # how parts are drawn: by a seed alone, around a fold, or of whole groups
 
 
 def seed_of(draw: Draw) -> int:
     """The seed of a draw."""
-    return draw.seed if isinstance(draw, Fold) else draw
+    plain = plain_of(draw)
+    return plain.seed if isinstance(plain, Fold) else plain
+
+
+def plain_of(draw: Draw) -> int | Fold:
+    """The draw without its groups."""
+    return draw.draw if isinstance(draw, Grouped) else draw
+
+
+def column_of(draw: Draw) -> str | None:
+    """The column that names the groups, if there are any."""
+    return draw.column if isinstance(draw, Grouped) else None
 
 
 @dataclass(frozen=True)
@@ -62,13 +82,17 @@ def split(
     every: int = EVERY,
     rows: int | None = None,
     classes: tuple[str, ...] = (),
+    groups: Groups | None = None,
 ) -> Split:
     """Draw the parts of ``samples`` samples, the last ``held`` of which are an official test part.
 
     ``labels`` (int64 of shape [samples]) asks for the same mixture of classes in each part; one sample of ``every``
     that do not test validates. ``rows`` keeps at most so many samples, each part in its proportion. Where ``seed`` is a
-    `Fold`, an official test part is left out.
+    `Fold`, an official test part is left out. ``groups`` are never divided.
     """
+    seed = plain_of(seed)
+    if groups is not None:
+        return _of_groups(name, labels, seed, every, rows, classes, groups)
     if isinstance(seed, Fold):
         return _around(name, samples - held, labels, seed, every, rows, classes, held)
     pool, official = torch.arange(samples - held), torch.arange(samples - held, samples)
@@ -116,6 +140,39 @@ def _around(
         clauses += ("its own test part left out",)
     sizes = f"{len(train):,} to train on, " + (f"{len(valid):,} to validate, " if fold.inner else "")
     return Split(train, valid, test, (*clauses, f"fold {fold.place + 1} of {fold.of}: {sizes}{len(test):,} to test"))
+
+
+def _of_groups(
+    name: str,
+    labels: Tensor | None,
+    draw: int | Fold,
+    every: int,
+    rows: int | None,
+    classes: tuple[str, ...],
+    groups: Groups,
+) -> Split:
+    """The parts of whole groups, around a fold or not."""
+    seed, pool = seed_of(draw), torch.arange(len(groups.of))
+    if rows is not None and rows < len(pool):
+        pool, _ = _draw(pool, rows, labels, seed, "rows")
+    many = len(torch.unique(groups.of[pool]))
+    least = max(draw.of, 3 if draw.inner else 2) if isinstance(draw, Fold) else 3
+    if many < least:
+        what = f"{draw.of} folds need" if isinstance(draw, Fold) else "train, validation and test parts need"
+        raise UserError(f"{name}: {what} {least} groups at least, and '{groups.column}' names {many}")
+    check_groups(name, groups, pool, labels, classes)
+    if isinstance(draw, Fold):
+        own = grouped_folds(groups, pool, labels, draw.of, seed, "folds")
+        test, rest = pool[own == draw.place], pool[own != draw.place]
+    else:
+        test, rest = held_out(groups, pool, labels, EVERY, seed, "test")
+    valid, train = test, rest
+    if not isinstance(draw, Fold) or draw.inner:
+        share = every if isinstance(draw, Fold) else max(2, every - 1)
+        valid, train = held_out(groups, rest, labels, share, seed, "valid")
+    sizes = f"{len(train):,} to train on, {len(valid):,} to validate, {len(test):,} to test"
+    place = f"fold {draw.place + 1} of {draw.of}: " if isinstance(draw, Fold) else ""
+    return Split(train, valid, test, (clause(groups), place + sizes))
 
 
 def folds(samples: int, strata: Tensor | None, count: int, seed: int) -> Tensor:

@@ -15,8 +15,9 @@ from torch import nn
 from ravine.errors import UserError, unknown
 from ravine.problems import encode, multitask
 from ravine.problems.build import build
+from ravine.problems.groups import Groups, candidates, groups_of
 from ravine.problems.problem import Problem
-from ravine.problems.split import Draw, check_rows, split
+from ravine.problems.split import Draw, check_rows, column_of, split
 from ravine.problems.table_file import read
 from ravine.problems.target import understand
 from ravine.types import Loss, Task
@@ -47,14 +48,22 @@ def from_frame(
 
     "species,price:0.5" are two targets at once, with their weights in the loss.
     """
+    groups: Groups | None = None
+    looks: tuple[str, ...] = ()
     if isinstance(target, str):
         several = multitask.wanted(target, frame.columns)
+        frame, groups, looks = _groups(name, frame, [target] if several is None else list(several), split_seed)
         if several is not None:
             multitask.check_alone(name, task, loss, test)
             check_finite(name, frame.drop(list(several)))
             return multitask.from_frame(
-                frame, several, target_values, name=name, model=model, split_seed=split_seed, rows=rows, said=said
-            )
+                frame, several, target_values, name=name, model=model, split_seed=split_seed, rows=rows, said=said,
+                groups=groups, looks=looks,
+            )  # fmt: skip
+    else:
+        frame, groups, looks = _groups(name, frame, [], split_seed)
+    if groups is not None and test is not None:
+        raise UserError(f"{name}: groups are what a test part is drawn of, and here is one: leave out one of the two")
     inputs, goal = _apart(name, frame, target)
     held = 0
     if test is not None:
@@ -66,7 +75,8 @@ def from_frame(
     column = f"{name}: target '{goal.name}'" if goal.name else f"{name}: the target"
     understood = understand(column, target_values(column, goal), task=task, loss=loss, numbered=False)
     strata = understood.y if understood.task == "classification" else None
-    parts = split(name, len(inputs), strata, seed=split_seed, held=held, rows=rows, classes=understood.classes)
+    how: dict[str, Any] = {"seed": split_seed, "held": held, "rows": rows, "classes": understood.classes}
+    parts = split(name, len(inputs), strata, groups=groups, **how)
     frames = [inputs[index.numpy()] for index in parts.parts()]
     encoder = encode.fit(frames[0])
     if encoder.width == 0:
@@ -74,7 +84,17 @@ def from_frame(
     raw = (encoder.encode(frames[0]), encoder.encode(frames[1]), encoder.encode(frames[2]))
     clauses = (_describe(inputs), *said, *encoder.clauses())
     made = build(name, raw, understood, parts, understood=clauses, loss=loss, model=model)
-    return replace(made, columns=encoder, names=tuple(inputs.columns))
+    return replace(made, columns=encoder, names=tuple(inputs.columns), looks_grouped=looks)
+
+
+def _groups(
+    name: str, frame: pl.DataFrame, targets: list[str], draw: Draw
+) -> tuple[pl.DataFrame, Groups | None, tuple[str, ...]]:
+    """The frame without the column of groups, these, and the columns that look as if they named some."""
+    column = column_of(draw)
+    if column is None:
+        return frame, None, candidates(frame, targets)
+    return frame.drop(column, strict=False), groups_of(name, frame, column, targets), ()
 
 
 def _apart(name: str, frame: Any, target: Any) -> tuple[pl.DataFrame, pl.Series]:

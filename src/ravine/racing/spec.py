@@ -26,6 +26,7 @@ class RaceSpec(BaseModel):
 
     problem: str
     target: str | None = None
+    groups: str | None = None  # the column of a table whose groups lie in one part each
     model: str = "mlp:128,128"
     activation: str = "relu"
     norm: str = "auto"

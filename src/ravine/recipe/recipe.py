@@ -52,6 +52,7 @@ class Recipe(BaseModel):
     ravine: int = FORMAT
     problem: str
     target: str | None = None
+    groups: str | None = None  # the column of a table whose groups lie in one part each
     model: str = "mlp:128,128"
     activation: str = "relu"
     norm: str = "auto"  # batch for a resnet, layer for a transformer, none elsewhere

@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ravine.errors import UserError
+from ravine.files import make_folder
 from ravine.store.tables import metadata
 
 T = TypeVar("T")
@@ -133,7 +134,7 @@ def _sqlite(url: URL, timeout: float) -> Engine:
 def _look_at(path: Path) -> None:
     """Refuse what is no database before SQLite sees it, and make the folder of a new one."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if path.exists():
             with path.open("rb") as file:
                 head = file.read(16)

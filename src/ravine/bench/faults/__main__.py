@@ -2,8 +2,9 @@
 
     python -m ravine.bench.faults [PART ...] [--count N] [--minutes M] [--keep faults.jsonl] [--json FILE]
 
-Parts: kills, calls, damage, disk, full, power, server, workers, store, soak; all where none is named. Every trial is a
-line of the file ``--keep``; a trial that is there already is not repeated. The exit code is 1 where anything was wrong.
+Parts: kills, calls, damage, disk, full, power, outage, server, workers, store, soak; all where none is named. Every
+trial is a line of the file ``--keep``; a trial that is there already is not repeated. The exit code is 1 where anything
+was wrong.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ravine.bench.faults import calls, damage, disk, kills, power, server, soak, store, workers
+from ravine.bench.faults import calls, damage, disk, kills, outage, power, server, soak, store, workers
 from ravine.bench.faults.trial import Part, Trial
 
-FIXED = (kills.PART, calls.PART, damage.PART, disk.PART, disk.FULL, power.PART, server.PART, workers.PART)
+FIXED = (kills.PART, calls.PART, damage.PART, disk.PART, disk.FULL, power.PART, outage.PART, server.PART, workers.PART)
 
 
 def known(keep: Path) -> dict[str, list[Trial]]:

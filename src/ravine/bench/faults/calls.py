@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from ravine.bench.faults.hooks import Call, hooked
 from ravine.bench.faults.trial import Part, Trial
 from ravine.checkpoints import Checkpoints, newest
 from ravine.errors import UserError
@@ -94,8 +95,8 @@ def _hooked(way: str) -> Callable[[Path, int], bool]:
         child = os.fork()
         if child == 0:
             try:
-                _die_at(count, way)
-                _saved(folder)
+                with hooked(CALLS, _dying(count, way)):
+                    _saved(folder)
                 os._exit(0)
             finally:
                 os._exit(3)
@@ -104,11 +105,11 @@ def _hooked(way: str) -> Callable[[Path, int], bool]:
     return kill
 
 
-def _die_at(count: int, way: str) -> None:
-    """Let this process end at its ``count``-th call of the file system from now on."""
+def _dying(count: int, way: str) -> Callable[[str, Call], Call]:
+    """Let this process end at its ``count``-th call of the file system."""
     left = count
 
-    def wrapped(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(name: str, call: Call) -> Call:
         def dying(*given: Any, **options: Any) -> Any:
             nonlocal left
             left -= 1
@@ -122,8 +123,7 @@ def _die_at(count: int, way: str) -> None:
 
         return dying
 
-    for name in CALLS:
-        setattr(os, name, wrapped(name, getattr(os, name)))
+    return wrapped
 
 
 def _traced(name: str, folder: Path, count: int) -> bool | None:

@@ -6,16 +6,15 @@ import errno
 import json
 import os
 import random
-import shutil
 import subprocess
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ravine.bench.faults.hooks import Call, hooked
 from ravine.bench.faults.kills import LONGEST, server
 from ravine.bench.faults.scenes import END, SCENES, session
-from ravine.bench.faults.trial import Part, Trial
+from ravine.bench.faults.trial import Part, Told, Trial, each
 from ravine.checkpoints import newest
 from ravine.errors import UserError
 
@@ -28,16 +27,15 @@ def refused_session(scene: str, folder: str, seed: int, error: str) -> None:
     """A session whose checkpoints meet a disk that refuses at some call, and for some calls after it."""
     draw = random.Random(f"disk {seed}")
     first, count = draw.randrange(120), (1, 3, 40, 10**9)[seed // 4 % 4]
-    with _refusing(f"{os.sep}checkpoints", first, count, getattr(errno, error)):
+    with hooked(CALLS, _refusing(f"{os.sep}checkpoints", first, count, getattr(errno, error))):
         session(scene, folder)
 
 
-@contextmanager
-def _refusing(below: str, first: int, count: int, number: int) -> Generator[None]:
+def _refusing(below: str, first: int, count: int, number: int) -> Callable[[str, Call], Call]:
     """Let the calls ``first`` to ``first + count`` of the file system fail, of those under that folder's names."""
     seen, handles = 0, set[int]()
 
-    def wrapped(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(name: str, call: Call) -> Call:
         def refusing(*given: Any, **options: Any) -> Any:
             nonlocal seen
             ours = given[0] in handles if isinstance(given[0], int) else below in os.fspath(given[0])
@@ -53,44 +51,35 @@ def _refusing(below: str, first: int, count: int, number: int) -> Generator[None
 
         return refusing
 
-    before = {name: getattr(os, name) for name in CALLS}
-    for name, call in before.items():
-        setattr(os, name, wrapped(name, call))
-    try:
-        yield
-    finally:
-        for name, call in before.items():
-            setattr(os, name, call)
+    return wrapped
 
 
 def trials(indices: Sequence[int], place: Path) -> Iterator[Trial]:
     """Each a run whose saves are refused for a while or for good; then it is gone on with on a sound disk."""
     context = server()
     whole: dict[str, dict[str, Any]] = {}
-    for index in indices:
+
+    def tried(index: int, folder: Path) -> Told:
         scene, error = SCENE_NAMES[index % len(SCENE_NAMES)], ERRORS[index % len(ERRORS)]
         if scene not in whole:
-            whole[scene] = _end(context, session, (scene, str(place / f"whole-{index}")))
-        folder = place / f"refused-{index}"
-        shutil.rmtree(folder, ignore_errors=True)
-        yield Trial(index, *_tried(context, scene, folder, index, error, whole[scene]))
-        shutil.rmtree(folder, ignore_errors=True)
+            whole[scene] = _end(context, session, scene, str(place / f"whole-{index}"))
+        return _tried(context, scene, folder, index, error, whole[scene])
+
+    return each(indices, place, tried)
 
 
-def _end(context: Any, work: Callable[..., None], given: tuple[Any, ...]) -> dict[str, Any]:
-    """What a session left at its end."""
+def _end(context: Any, work: Callable[..., None], *given: str | int) -> dict[str, Any]:
+    """What a session told at its end, in the folder that it is given second; or how it ended otherwise."""
     process = context.Process(target=work, args=given)
     process.start()
     process.join(LONGEST)
     if process.exitcode != 0:
         return {"code": process.exitcode}
-    return json.loads((Path(given[1]) / END).read_text())
+    return json.loads((Path(str(given[1])) / END).read_text())
 
 
-def _tried(
-    context: Any, scene: str, folder: Path, index: int, error: str, want: dict[str, Any]
-) -> tuple[str, dict[str, float]]:
-    found = _end(context, refused_session, (scene, str(folder), index, error))
+def _tried(context: Any, scene: str, folder: Path, index: int, error: str, want: dict[str, Any]) -> Told:
+    found = _end(context, refused_session, scene, str(folder), index, error)
     troubles = found.get("troubles", [])
     counts = {"sentences": float(len(troubles))}
     if any(found.get(name) != value for name, value in want.items() if name != "troubles"):
@@ -104,7 +93,7 @@ def _tried(
         if "no checkpoint is there" not in str(nothing) or not troubles:
             return f"{scene}, {error}: {nothing}", counts
     (folder / END).unlink()
-    again = _end(context, session, (scene, str(folder)))
+    again = _end(context, session, scene, str(folder))
     wrong = [name for name, value in want.items() if again.get(name) != value]
     return (f"{scene}, {error}: resumed, {wrong} differ" if wrong else ""), counts
 
@@ -112,23 +101,22 @@ def _tried(
 def tmpfs_trials(indices: Sequence[int], place: Path) -> Iterator[Trial]:
     """The same with a real full disk: a file system in memory, of a size that no checkpoint fits, or one, or two."""
     context = server()
-    for index in indices:
-        scene, size = SCENE_NAMES[index % 2], 16 + 8 * (index % 25)
-        mount = place / f"disk-{index}"
-        mount.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(mount)], capture_output=True, text=True
-        )
-        if done.returncode != 0:
-            yield Trial(index, "", {"not mounted": 1})
-            continue
+
+    def tried(index: int, folder: Path) -> Told:
+        mount, size = folder / "disk", 16 + 8 * (index % 25)
+        mount.mkdir(parents=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(mount)]
+        if subprocess.run(command, capture_output=True).returncode != 0:
+            return "", {"not mounted": 1}
         try:
-            yield Trial(index, *_on_full(context, scene, mount / "run", place / f"end-{index}"))
+            return _on_full(context, SCENE_NAMES[index % 2], mount / "run", folder / "end")
         finally:
             subprocess.run(["umount", str(mount)], check=True)
 
+    return each(indices, place, tried)
 
-def small_session(scene: str, folder: str, end: str) -> None:
+
+def small_session(scene: str, end: str, folder: str) -> None:
     """A session whose end is told elsewhere, since its own disk may be full."""
     from ravine.bench.faults import scenes
 
@@ -142,14 +130,10 @@ def small_session(scene: str, folder: str, end: str) -> None:
         write(told / END, json.dumps({"troubles": [str(error)]}).encode())
 
 
-def _on_full(context: Any, scene: str, folder: Path, end: Path) -> tuple[str, dict[str, float]]:
-    process = context.Process(target=small_session, args=(scene, str(folder), str(end)))
-    process.start()
-    process.join(LONGEST)
-    if process.exitcode != 0:
-        return f"{scene} on a full disk ended with code {process.exitcode}", {}
-    found = json.loads((end / END).read_text())
-    shutil.rmtree(end)
+def _on_full(context: Any, scene: str, folder: Path, end: Path) -> Told:
+    found = _end(context, small_session, scene, str(end), str(folder))
+    if "code" in found:
+        return f"{scene} on a full disk ended with code {found['code']}", {}
     counts = {"sentences": float(len(found["troubles"])), "full": float(bool(found["troubles"]))}
     if not all("no space left on the disk" in told for told in found["troubles"]):
         return f"{scene}: {found['troubles']}", counts

@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ravine.bench.faults.calls import TENSORS
-from ravine.bench.faults.trial import Part, Trial
+from ravine.bench.faults.hooks import hooked
+from ravine.bench.faults.trial import Part, Told, Trial, each
 from ravine.checkpoints import Checkpoints, newest
 from ravine.errors import UserError
 
@@ -118,8 +119,7 @@ class Disk:
     _rmdir = _unlink
 
 
-@contextmanager
-def watched(top: Path, calls: list[Call]) -> Generator[None]:
+def watched(top: Path, calls: list[Call]) -> AbstractContextManager[None]:
     """Within, every call of the file system below a folder is noted once it succeeded."""
     places: dict[int, Path] = {}
 
@@ -146,14 +146,7 @@ def watched(top: Path, calls: list[Call]) -> Generator[None]:
 
         return noting
 
-    before = {name: getattr(os, name) for name in CALLS}
-    for name, call in before.items():
-        setattr(os, name, wrapped(name, call))
-    try:
-        yield
-    finally:
-        for name, call in before.items():
-            setattr(os, name, call)
+    return hooked(CALLS, wrapped)
 
 
 def trials(indices: Sequence[int], place: Path) -> Iterator[Trial]:
@@ -167,16 +160,16 @@ def trials(indices: Sequence[int], place: Path) -> Iterator[Trial]:
         for number in (1, 2, 3):
             kept.save({"number": number}, TENSORS)
             ends.append(len(calls))
-    for index in indices:
+
+    def tried(index: int, found: Path) -> Told:
         at = index % (len(calls) + 1)
         disk = Disk(place / "top")
         for call in calls[:at]:
             disk.play(call)
-        found = place / f"found-{index}"
         disk.after_loss(random.Random(f"power {index}"), found)
-        acknowledged = sum(end <= at for end in ends)
-        yield Trial(index, _judged(found / "run", acknowledged, at))
-        shutil.rmtree(found)
+        return _judged(found / "run", sum(end <= at for end in ends), at), {}
+
+    return each(indices, place, tried)
 
 
 def _judged(folder: Path, acknowledged: int, at: int) -> str:

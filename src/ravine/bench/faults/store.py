@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ravine.bench.faults.kills import server
-from ravine.bench.faults.trial import Part, Trial
+from ravine.bench.faults.trial import Part, Told, Trial, each
 from ravine.results import Cost, Point, RaceResult
 from ravine.store import Store
 
@@ -79,15 +78,15 @@ def read(path: str, log: str, seconds: float) -> None:
 
 def trials(minutes: float, indices: Sequence[int], place: Path) -> Iterator[Trial]:
     """Each a store of its own."""
-    for index in indices:
-        folder = place / f"store-{index}"
-        shutil.rmtree(folder, ignore_errors=True)
+
+    def tried(index: int, folder: Path) -> Told:
         folder.mkdir(parents=True)
-        yield Trial(index, *_tried(folder, 60 * minutes, random.Random(f"store {index}"), minutes))
-        shutil.rmtree(folder)
+        return _tried(folder, 60 * minutes, random.Random(f"store {index}"), minutes)
+
+    return each(indices, place, tried)
 
 
-def _tried(folder: Path, seconds: float, draw: random.Random, minutes: float) -> tuple[str, dict[str, float]]:
+def _tried(folder: Path, seconds: float, draw: random.Random, minutes: float) -> Told:
     context, path = server(), str(folder / "ravine.db")
     with Store(path) as store:
         for writer in range(WRITERS):
@@ -117,7 +116,7 @@ def _tried(folder: Path, seconds: float, draw: random.Random, minutes: float) ->
     return _judged(folder, path, logs, kills)
 
 
-def _judged(folder: Path, path: str, logs: Sequence[Path], kills: int) -> tuple[str, dict[str, float]]:
+def _judged(folder: Path, path: str, logs: Sequence[Path], kills: int) -> Told:
     told = [row for log in (*logs, *folder.glob("reader-*")) for row in noted(log)]
     wrong = [row["error"] for row in told if "error" in row]
     with closing(sqlite3.connect(path)) as connection:

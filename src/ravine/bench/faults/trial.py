@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
+
+Told: TypeAlias = tuple[str, dict[str, float]]  # what went wrong, and what was counted
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,15 @@ class Trial:
     index: int
     wrong: str = ""
     counts: dict[str, float] = field(default_factory=dict[str, float])  # summed over a part's trials in the table
+
+
+def each(indices: Sequence[int], place: Path, tried: Callable[[int, Path], Told]) -> Iterator[Trial]:
+    """A trial an index, with a folder that is not there before it and goes after it."""
+    for index in indices:
+        folder = place / f"trial-{index}"
+        shutil.rmtree(folder, ignore_errors=True)
+        yield Trial(index, *tried(index, folder))
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 Trials: TypeAlias = Callable[[Sequence[int], Path], Iterator[Trial]]  # which ones, and a folder to work in
