@@ -126,8 +126,8 @@ def spec_of(source: str, runs: Runs, search: Search) -> RaceSpec:
     searched, schedules = read.ranges(search.over or [])
     return RaceSpec(
         problem=source, target=runs.target, groups=runs.groups, model=runs.model, activation=runs.activation,
-        norm=runs.norm, norm_place=runs.norm_place, init=runs.init, loss=runs.loss, epochs=runs.epochs, batch=runs.batch,
-        rules=read.names(search.rules, "--rules") if search.rules is not None else None,
+        norm=runs.norm, norm_place=runs.norm_place, init=runs.init, loss=runs.loss, epochs=runs.epochs,
+        batch=runs.batch, rules=read.names(search.rules, "--rules") if search.rules is not None else None,
         combine=read.combinators(search.combine or []), penalty=read.penalties(runs.penalty or []),
         noise=read.noises(runs.noise or []), transfer=read.transfer(runs.transfer), over=searched,
         schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
