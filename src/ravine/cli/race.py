@@ -94,6 +94,9 @@ def race(
     class_weights: Annotated[
         str | None, typer.Option(help="balanced, or a=2,b=0.5: how much classes count", rich_help_panel=PLAN)
     ] = None,
+    task_weights: Annotated[
+        str | None, typer.Option(help="learned: of several targets, with the model", rich_help_panel=PLAN)
+    ] = None,
     metrics: Annotated[
         str | None, typer.Option(help="f1-macro,auroc,... or module:function, beside the loss", rich_help_panel=PLAN)
     ] = None,
@@ -219,6 +222,7 @@ def race(
         over=searched, schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=seed, seeds=seeds, finalists=finalists, defaults=defaults,
         precision=read.precision(precision), class_weights=read.class_weights(class_weights),
+        task_weights=task_weights,
         metrics=read.names(metrics, "--metrics") if metrics else [],
         augment=read.steps(augment), preprocess=read.preprocessing(preprocess), sampling=sampling,
         stream=stream, bad_images=bad_images,

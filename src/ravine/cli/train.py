@@ -118,6 +118,7 @@ def _prepared(
     from ravine.files import check_folder, slug
     from ravine.initial import Initialised
     from ravine.linting import lint_recipe
+    from ravine.losses.learned import Weighing
     from ravine.models import probe
     from ravine.noise import Noised
     from ravine.recipe import load_recipe
@@ -140,7 +141,7 @@ def _prepared(
     running = Training(read, problem, folder, log_samples, team)
     notes = [str(finding) for finding in lint_recipe(read, problem) if finding.severity != "note"]
     drawn = factory
-    while isinstance(drawn, Noised | Transferred):
+    while isinstance(drawn, Noised | Transferred | Weighing):
         drawn = drawn.factory
     if isinstance(drawn, Initialised):
         notes.append(f"init {drawn.initial.name}: {drawn.drawing(read.seed)}")
@@ -243,6 +244,7 @@ def _mistaken(matrix: Sequence[Sequence[int]], classes: Sequence[str], most: int
 def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
     from ravine.engines.precision import SKIPPED
     from ravine.losses import metric_name
+    from ravine.losses.learned import learned_weights
     from ravine.training.loop import confusion_of, evaluate_model
 
     result = running.result
@@ -252,6 +254,8 @@ def _show(running: Training, folder: Path, test: bool, json: bool) -> None:
     if (lane := running.state.lane) is not None and SKIPPED in lane.buffers:
         facts["steps left out"] = int(lane.buffers[SKIPPED])  # their gradients overflowed
     if running.best is not None:
+        learned = learned_weights(running.module, running.problem)
+        facts |= {f"weight of {name}": weight for name, weight in learned.items()}
         facts["fingerprint"] = running.fingerprint()
         if test:
             facts["test_loss"], facts[f"test {metric_name(running.problem)}"] = running.test()
