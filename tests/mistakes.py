@@ -260,6 +260,11 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
         "ensemble r.toml --resume --out none",
         "no checkpoint is there",
     ),
+    "store of an ensemble": (
+        recipe('problem = "wine"\n'),
+        "ensemble r.toml --store mysql://host/db",
+        "mysql is not supported",
+    ),
     "ensemble to resume": (recipe('problem = "wine"\n'), "ensemble r.toml --resume", "--resume needs --out"),
     "target of a name": (None, "race wine --target a", "leave it out"),
     "no file": (None, "race nowhere.csv --target a", "no such file"),
@@ -441,7 +446,9 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "ranges of no race": (recipe('problem = "wine"\n'), "evaluate r.toml --over lr=1..2", "give --nested, or leave"),
     "no repeats": (recipe('problem = "wine"\n'), "evaluate r.toml --repeats 0", "repeats must be 1 or more"),
     "lanes of a begun evaluation": (
-        recipe('problem = "wine"\n'), "evaluate r.toml --out o --resume --lanes 2", "leave out --lanes"
+        recipe('problem = "wine"\n'),
+        "evaluate r.toml --out o --resume --lanes 2",
+        "leave out --lanes",
     ),
     "folds of nothing": (recipe('problem = "wine"\n'), "evaluate r.toml --resume", "--resume needs --out"),
     "log of a method": (

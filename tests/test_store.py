@@ -228,8 +228,8 @@ def test_export_says_why_it_cannot(tmp_path: Path, target: str, sentence: str) -
         (lambda s: s.race(""), "unknown race ''"),
         (lambda s: s.race("race-d"), "race 'race-d' may be race-digits-7f3a, race-digits-8888: give more of its id"),
         (lambda s: s.run("race-digits-7f3a"), "unknown run 'race-digits-7f3a': the store"),
-        (lambda s: s.find("nothing"), "unknown race or run 'nothing'"),
-        (lambda s: s.export("nothing", "x.csv"), "unknown race or run 'nothing'"),
+        (lambda s: s.find("nothing"), "unknown race, run or ensemble 'nothing'"),
+        (lambda s: s.export("nothing", "x.csv"), "unknown race, run or ensemble 'nothing'"),
         (lambda s: s.add_points("nothing", [("c0", CURVE[0])]), "no race 'nothing' to add points to"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,8 @@ import typer
 from ravine.cli.app import app
 
 if TYPE_CHECKING:
-    from ravine.ensembles import Members
+    from ravine.ensembles import EnsembleResult, Members
+    from ravine.store import Store
 
 
 @app.command()
@@ -31,6 +33,7 @@ def ensemble(
         bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
     ] = False,
     test: Annotated[bool, typer.Option("--test", help="look at the test part, once, at the end")] = False,
+    store: Annotated[str | None, typer.Option(help="database URL; default: yours")] = None,
     json: Annotated[bool, typer.Option("--json", help="print every number as JSON")] = False,
 ) -> None:
     """Train an ensemble and measure what it gains: error against members, beside 1/k + (k-1)/k rho.
@@ -48,11 +51,13 @@ def ensemble(
 
     from ravine.api import prepare
     from ravine.checkpoints import holds
+    from ravine.cli.kept import each, fail
     from ravine.ensembles import Members, save, study
     from ravine.errors import UserError
-    from ravine.files import check_folder, slug, write_whole
+    from ravine.files import check_folder, slug
     from ravine.models import probe
     from ravine.recipe import load_recipe
+    from ravine.store import Store
     from ravine.training.model import model_for
 
     read = load_recipe(recipe)
@@ -68,25 +73,58 @@ def ensemble(
     if resume and not holds(folder):
         raise UserError(f"{folder}: no checkpoint is there to resume; start without --resume")
     begin = time.monotonic()
-    with running.saving.claimed():
+    with Store.open(store) as opened, running.saving.claimed():
         if resume:
             running.restore(folder)
         _watch(running, quiet=json)
-    if running.interrupted:
-        again = f"ravine ensemble {recipe} --kind {kind} --members {members} --out {folder} --resume"
-        print(f"Interrupted. Go on with: {again}", file=sys.stderr)
-        raise typer.Exit(130)
-    save(running, folder)
-    found = study(running, test, time.monotonic() - begin)
-    write_whole(folder / "result.json", dumps(found.facts()).encode())
-    found.report(folder / "report.html")
+        if running.interrupted:
+            again = f"ravine ensemble {recipe} --kind {kind} --members {members} --out {folder} --resume"
+            print(f"Interrupted. Go on with: {again}", file=sys.stderr)
+            raise typer.Exit(130)
+        save(running, folder)
+        found = study(running, test, time.monotonic() - begin)
+        failed = each(_keep(opened, running, found, folder, test))
     if json:
         print(dumps({"folder": str(folder), **found.facts()}))
-        return
-    from rich.console import Console
+    else:
+        from rich.console import Console
 
-    Console().print(found, highlight=False)
-    print(f"Report: {folder / 'report.html'}   Members: {folder}")
+        Console().print(found, highlight=False)
+        print(f"Report: {folder / 'report.html'}   Members: {folder}")
+    fail(failed)
+
+
+def _keep(
+    store: Store, running: Members, found: EnsembleResult, folder: Path, test: bool
+) -> Iterator[Callable[[], object]]:
+    """The result into the store and into the folder, one after another."""
+    import shlex
+    from datetime import UTC, datetime
+    from json import dumps
+
+    from ravine.files import write_whole
+    from ravine.made_with import data_digest, versions
+    from ravine.store import Ensemble
+
+    kept = Ensemble(
+        id=folder.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["ravine", *sys.argv[1:]]),
+        problem=found.problem,
+        model=found.model,
+        metric_name=found.metric_name,
+        members=len(found.members),
+        loss=None if test else found.whole.loss,
+        metric=None if test else found.whole.metric,
+        seconds=found.seconds,
+        verdict=found.verdict,
+        recipe=running.recipe.model_dump(exclude_none=True),
+        facts=found.facts(),
+        made_with={**versions(), "data": data_digest(running.problem)},
+    )
+    yield lambda: store.save_ensemble(kept)
+    yield lambda: write_whole(folder / "result.json", dumps(found.facts()).encode())
+    yield lambda: found.report(folder / "report.html")
 
 
 def _watch(running: Members, quiet: bool) -> None:

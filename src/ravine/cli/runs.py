@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from ravine.store import Store
 
 StoreOption = Annotated[str | None, typer.Option("--store", help="database URL; default: yours")]
-Id = Annotated[str, typer.Argument(help="a race or run, or the beginning of its name; ravine runs lists them")]
-Race = Annotated[str, typer.Argument(help="a race, or the beginning of its name; ravine runs lists them")]
+Id = Annotated[
+    str, typer.Argument(help="a race, run or ensemble, or the beginning of its name; ravine runs lists them")
+]
+Drawn = Annotated[str, typer.Argument(help="a race or ensemble, or the beginning of its name; ravine runs lists them")]
 
 EMPTY = "Nothing is kept yet. Start with: ravine race digits"
 
@@ -37,13 +39,14 @@ def runs(
     store: StoreOption = None,
     json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
 ) -> None:
-    """List the races and runs that are kept."""
+    """List the races, runs and ensembles that are kept."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     with look_into(store) as opened:
-        found = sorted([*opened.races(limit), *opened.runs(limit)], key=lambda row: row.created, reverse=True)[:limit]
+        kept = [*opened.races(limit), *opened.runs(limit), *opened.ensembles(limit)]
+    found = sorted(kept, key=lambda row: row.created, reverse=True)[:limit]
     if json:
         from json import dumps
 
@@ -63,14 +66,21 @@ def runs(
 
 @app.command()
 def show(name: Id, store: StoreOption = None) -> None:
-    """Show a kept race or run in the terminal."""
+    """Show a kept race, run or ensemble in the terminal."""
     from rich.console import Console
 
     from ravine import report
 
     with look_into(store) as opened:
-        if opened.find(name).kind == "race":
-            Console().print(report.table(opened.race(name)))
+        found = opened.find(name)
+        if found.kind == "race":
+            Console().print(report.table(opened.race(found.id)))
+            return
+        if found.kind == "ensemble":
+            from ravine.ensembles import EnsembleResult
+
+            Console().print(EnsembleResult.of(opened.ensemble(found.id).facts), highlight=False)
+            print(f"again: {found.command}")
             return
         kept = opened.run(name)
     best = kept.result
@@ -82,17 +92,23 @@ def show(name: Id, store: StoreOption = None) -> None:
 
 @app.command()
 def report(
-    name: Race,
+    name: Drawn,
     out: Annotated[Path | None, typer.Option(help="file to write; default: NAME.html", show_default=False)] = None,
     store: StoreOption = None,
 ) -> None:
-    """Write the report of a kept race as one HTML file."""
+    """Write the report of a kept race or ensemble as one HTML file."""
     from ravine import report as drawing
     from ravine.files import check_file
 
     if out is not None:
         check_file(out, ".html", in_folder=True)
     with look_into(store) as opened:
+        found = opened.find(name)
+        if found.kind == "ensemble":
+            from ravine.ensembles import EnsembleResult
+
+            print(EnsembleResult.of(opened.ensemble(found.id).facts).report(out or Path(f"{found.id}.html")))
+            return
         result = opened.race(name)
     print(drawing.write(result, out or Path(f"{result.id}.html")))
 

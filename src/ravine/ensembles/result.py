@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,15 @@ class EnsembleResult:
     alone: float  # the same of one run
     passes: int  # of a sample through a model, for one prediction
     seconds: float
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> EnsembleResult:
+        """The value of which these are the facts, as the store and ``--json`` hold them."""
+        known: dict[str, Any] = {field.name: facts[field.name] for field in fields(cls)}
+        known["members"] = tuple(Member(**row) for row in facts["members"])
+        known["whole"] = Member(**facts["whole"])
+        known["levels"] = tuple(Level(**{f.name: row[f.name] for f in fields(Level)}) for row in facts["levels"])
+        return cls(**known)
 
     def facts(self) -> dict[str, Any]:
         """What ``ravine ensemble --json`` prints."""

@@ -33,13 +33,34 @@ class Training(BaseModel):
     made_with: dict[str, str] = Field(default_factory=dict[str, str])  # versions, machine, data, fingerprint
 
 
+class Ensemble(BaseModel):
+    """An ensemble, as `ravine ensemble` leaves it: what was measured of it, and the recipe of its members."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str  # "ensemble-digits-7f3a"
+    created: str  # ISO 8601, UTC
+    command: str
+    problem: str
+    model: str
+    metric_name: str
+    members: int
+    loss: float | None  # of all members together on the validation part; None where the test part was looked at
+    metric: float | None
+    seconds: float
+    verdict: str
+    recipe: dict[str, Any]
+    facts: dict[str, Any]  # all that was measured: `ravine.ensembles.EnsembleResult.of(facts)`
+    made_with: dict[str, str] = Field(default_factory=dict[str, str])  # versions, machine, data
+
+
 class Summary(BaseModel):
-    """One line of `ravine runs`: a race, or a single training run."""
+    """One line of `ravine runs`: a race, a single training run or an ensemble."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    kind: str  # "race" or "run"
+    kind: str  # "race", "run" or "ensemble"
     created: str
     status: str
     command: str
@@ -48,7 +69,7 @@ class Summary(BaseModel):
     metric_name: str
     configurations: int
     runs: int
-    rule: str | None  # of the winner, or of the run
+    rule: str | None  # of the winner, of the run, or of each member
     valid_loss: float | None
     metric: float | None
     seconds: float
@@ -93,6 +114,20 @@ def training_row(training: Training) -> dict[str, Any]:
     }
 
 
+def ensemble_row(ensemble: Ensemble) -> dict[str, Any]:
+    """The record of an ensemble."""
+    return _shared(ensemble, "ensemble") | {
+        "status": "finished",
+        "configurations": 1,
+        "runs": ensemble.members,
+        "rule": ensemble.recipe["rule"]["name"],
+        "valid_loss": ensemble.loss,
+        "metric": ensemble.metric,
+        "seconds": ensemble.seconds,
+        "verdict": ensemble.verdict,
+    }
+
+
 def run_rows(record: str, runs: Iterable[RunResult]) -> Iterator[Row]:
     """A row a run."""
     for run in runs:
@@ -118,6 +153,6 @@ def _number(value: float | None) -> float | None:
     return None if value != value else value
 
 
-def _shared(value: RaceResult | Training, kind: str) -> dict[str, Any]:
+def _shared(value: RaceResult | Training | Ensemble, kind: str) -> dict[str, Any]:
     names = ("id", "created", "command", "problem", "model", "metric_name")
     return {"kind": kind, "document": document(value)} | {name: getattr(value, name) for name in names}

@@ -18,15 +18,16 @@ from ravine.results import Point, RaceResult, RunResult
 from ravine.store import export, rows, tables
 from ravine.store.connect import connect, in_one_sentence, parse, repeated, shown
 from ravine.store.put import put, settle
-from ravine.store.rows import Summary, Training
+from ravine.store.rows import Ensemble, Summary, Training
 
 T = TypeVar("T")
+Kind: TypeAlias = Literal["race", "run", "ensemble"]
 Guard: TypeAlias = Callable[[Connection], None]
 SUMMARY = [tables.records.c[name] for name in Summary.model_fields]
 
 
 class Store:
-    """Races, single training runs and their curves in a database.
+    """Races, single training runs, their curves, and ensembles in a database.
 
     ``url`` is a file's path, an SQLAlchemy URL of SQLite or PostgreSQL, or None for the user's own store. ``timeout``
     is how many seconds a write waits for another program's. Each method is one transaction: all of it is kept, or
@@ -74,6 +75,10 @@ class Store:
         """Keep a single training run with its recipe, or replace it."""
         self._save(rows.training_row(training), [training.result])
 
+    def save_ensemble(self, ensemble: Ensemble) -> None:
+        """Keep an ensemble, or replace it; what it measured is kept, its members' weights and curves are not."""
+        self._save(rows.ensemble_row(ensemble), [])
+
     def add_points(self, record: str, points: Iterable[tuple[str, Point]]) -> None:
         """Append points of curves while the race goes on, each with the id of its run.
 
@@ -96,6 +101,10 @@ class Store:
         """The newest single training runs first."""
         return self._list("run", limit)
 
+    def ensembles(self, limit: int | None = 50) -> list[Summary]:
+        """The newest ensembles first."""
+        return self._list("ensemble", limit)
+
     def race(self, id: str) -> RaceResult:
         """A race by its id, or by a beginning that no other race has."""
         return RaceResult.model_validate(self._document("race", id))
@@ -104,8 +113,12 @@ class Store:
         """A single training run by its id, or by a beginning that no other has."""
         return Training.model_validate(self._document("run", id))
 
+    def ensemble(self, id: str) -> Ensemble:
+        """An ensemble by its id, or by a beginning that no other has."""
+        return Ensemble.model_validate(self._document("ensemble", id))
+
     def find(self, id: str) -> Summary:
-        """What is kept under an id, or under a beginning of it, be it a race or a run."""
+        """What is kept under an id, or under a beginning of it, whatever it is."""
 
         def look(connection: Connection) -> dict[str, Any]:
             full = self._resolve(connection, id, None)
@@ -125,8 +138,11 @@ class Store:
 
         def look(connection: Connection) -> Any:
             record = self._resolve(connection, id, None)
-            kept = connection.execute(select(tables.records.c.document).where(tables.records.c.id == record))
-            further.update(export.metrics(json.loads(kept.scalar_one())))
+            columns = select(tables.records.c.kind, tables.records.c.document).where(tables.records.c.id == record)
+            kind, document = connection.execute(columns).one()
+            if kind == "ensemble":
+                raise UserError(f"export of {record}: an ensemble has no curves; ravine show {record} prints its table")
+            further.update(export.metrics(json.loads(document)))
             for row in connection.execute(select(tables.hypers).where(tables.hypers.c.record == record)):
                 hypers.setdefault(row.run, {})[row.name] = row.value
             return connection.execute(_curves(record)).mappings().all()
@@ -163,13 +179,13 @@ class Store:
 
         self.write(change)
 
-    def _list(self, kind: str, limit: int | None) -> list[Summary]:
+    def _list(self, kind: Kind, limit: int | None) -> list[Summary]:
         newest = (tables.records.c.created.desc(), tables.records.c.id)
         query = select(*SUMMARY).where(tables.records.c.kind == kind).order_by(*newest).limit(limit)
         found = self.read(lambda connection: connection.execute(query).mappings().all())
         return [Summary.model_validate(dict(row)) for row in found]
 
-    def _document(self, kind: Literal["race", "run"], id: str) -> Any:
+    def _document(self, kind: Kind, id: str) -> Any:
         def look(connection: Connection) -> str:
             full = self._resolve(connection, id, kind)
             found = connection.execute(select(tables.records.c.document).where(tables.records.c.id == full))
@@ -177,7 +193,7 @@ class Store:
 
         return json.loads(self.read(look))
 
-    def _resolve(self, connection: Connection, id: str, kind: Literal["race", "run"] | None) -> str:
+    def _resolve(self, connection: Connection, id: str, kind: Kind | None) -> str:
         """The full id of a record from its beginning."""
         column = tables.records.c.id
         query = select(column).order_by(tables.records.c.created.desc(), column)
@@ -186,7 +202,7 @@ class Store:
         begins = connection.scalars(query.where(func.substr(column, 1, len(id)) == id)).all() if id else []
         if id in begins or len(begins) == 1:
             return id if id in begins else begins[0]
-        word = kind or "race or run"
+        word = kind or "race, run or ensemble"
         if begins:
             more = f" and {len(begins) - 3} more" if len(begins) > 3 else ""
             raise UserError(f"{word} {id!r} may be {', '.join(begins[:3])}{more}: give more of its id")

@@ -21,12 +21,12 @@ def _text(name: str) -> Column[Any]:
     return Column(name, Text, nullable=False)
 
 
-# A record is one command of the user: a race, or a single training run.
+# A record is one command of the user: a race, a single training run, or an ensemble.
 records = Table(
     "records",
     metadata,
     Column("id", Text, primary_key=True),
-    _text("kind"),  # "race" or "run"
+    _text("kind"),  # "race", "run" or "ensemble"
     _text("created"),  # ISO 8601, UTC
     _text("status"),
     _text("command"),
@@ -35,7 +35,7 @@ records = Table(
     _text("metric_name"),
     _whole("configurations"),
     _whole("runs"),
-    Column("rule", Text),  # of the winner, or of the run
+    Column("rule", Text),  # of the winner, of the run, or of each member
     _number("valid_loss"),
     _number("metric"),
     _number("seconds"),
