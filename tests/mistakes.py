@@ -414,7 +414,7 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "more folds than samples": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 500", "500 folds of 178"),
     "weights of one target": (None, "race wine --task-weights learned", "weigh several targets, and wine has one"),
     "weights of targets": (
-        table(GROUPED), "race my.csv --target y,a --task-weights lernt", "write 'learned', or give weights in the target"
+        table(GROUPED), "race my.csv --target y,a --task-weights lernt", "write 'learned', or give weights in"
     ),
     "metrics of several targets": (
         table(GROUPED), "race my.csv --target y,a --metrics mae", "of several targets each has its own metric already"
