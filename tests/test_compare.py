@@ -98,7 +98,7 @@ def test_a_stop_keeps_what_is_finished(tmp_path: Path) -> None:
     [
         (["--problems", "digit"], "did you mean 'digits'"),
         (["--rules", "adm"], "did you mean 'adam'"),
-        (["--trials", "0"], "trials: "),
+        (["--trials", "0"], "trials must be greater than or equal to 1, got 0"),
         (["--schedule", "cosin"], "did you mean 'cosine'"),
     ],
 )
