@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,11 +15,17 @@ from typing import Any
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from ravine.cli import app, main
 from ravine.cli.app import flowed
+from ravine.cli.asked import Files, Many, Runs, Search, spec_of
+from ravine.cli.watch import picture
+from ravine.racing.moment import Moment
+from ravine.racing.spec import RaceSpec
 from ravine.store import Store
 from tests.mistakes import MISTAKES
+from tests.racing import a_race, a_run
 
 COMMANDS = (
     "race", "train", "predict", "ensemble", "evaluate", "reproduce", "lint", "lr", "batch", "profile", "rules", "parts",
@@ -130,6 +137,20 @@ def test_prose_of_the_help_is_broken_by_the_terminal(
     assert all(len(line) > 60 for line in lines[first:last])
 
 
+def test_a_race_that_is_asked_nothing_is_the_race_of_python() -> None:
+    assert spec_of("wine", Runs(), Search()) == RaceSpec(problem="wine")
+
+
+def test_groups_of_options_stand_under_their_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("race", "--help") == 0
+    shown = capsys.readouterr().out
+    places = [shown.index(f"─ {group.PANEL} ─") for group in (Runs, Search, Files, Many)]
+    assert places == sorted(places)
+    first, second, third = shown[places[0] : places[1]], shown[places[1] : places[2]], shown[places[2] : places[3]]
+    assert "--target" in first and "--widen" in second and "--keep" in third and "--join" in shown[places[3] :]
+    assert "[default: 64]" in first and "source" in shown[: places[0]]
+
+
 def test_every_command_is_known_here() -> None:
     names = [command.callback.__name__ for command in app.registered_commands if command.callback]
     assert tuple(names) == COMMANDS
@@ -220,6 +241,20 @@ def test_progress_names_the_metric_it_shows(capfd: pytest.CaptureFixture[str]) -
         Path("r.toml").write_text(f'problem = "{problem}"\nmodel = "mlp:4"\nepochs = 1\n')
         assert call("train", "r.toml", "--out", problem) == 0
         assert re.search(rf"epoch 1: validation loss [\d.]+, {metric} -?[\d.]+\n", capfd.readouterr().err)
+        assert call("evaluate", "r.toml", "--folds", "2") == 0
+        assert re.search(rf"fold 1 of 2: loss [\d.]+, {metric} -?[\d.]+\n", capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("rule", ["adam", "schedule-free-adamw", "rmsprop/centered-momentum"])
+def test_the_live_table_is_whole_in_80_columns(rule: str) -> None:
+    running = a_race(budget=40, epochs=200)
+    moment = Moment("rungs", 0, 4096, 1000, 0.5, 7325.0, a_run(rule, 1, "rung", 0, 0.0001234))
+    out = io.StringIO()
+    Console(file=out, width=80).print(picture(running, moment))
+    text = out.getvalue()
+    for cell in (f"rung 1 of {len(running.setup.rungs)} (to epoch ", "diverged", "4096", "0.000123", "2:02:05"):
+        assert cell in text
+    assert text.count("2:02:05") == 2  # what is left too
 
 
 def test_winner_trains_again_to_the_finalists_loss_and_the_same_bits(capfd: pytest.CaptureFixture[str]) -> None:

@@ -168,6 +168,18 @@ def prepare(
     return problem if wanted is None else decided(problem, wanted)
 
 
+def problem_of(recipe: Recipe, data: Any = None, model: Callable[[], nn.Module] | None = None) -> Problem:
+    """The problem of a recipe, on which its model has been tried; ``data`` and ``model`` where they came from Python.
+
+    Raises:
+        UserError: one sentence on what cannot be read, or on a model that does not fit what was.
+    """
+    source = recipe.problem if data is None else data
+    problem = prepare(source, recipe.target, recipe.split_seed, recipe.loss, model, recipe)
+    probe(model_for(recipe, problem), problem, recipe.model)
+    return problem
+
+
 def start(spec: RaceSpec, problem: Problem, folder: Path | None = None) -> Race:
     """A checked race, ready to run: everything a user can get wrong is found here, before anything is written."""
     if spec.model == "mlp:128,128" and problem.model is not None:
@@ -217,10 +229,7 @@ def train(recipe: Recipe, data: Any = None, *, model: Callable[[], nn.Module] | 
     The returned `Training` holds the curve (``result``), the best model (``module``) and a look at the test part
     (``test()``).
     """
-    source = recipe.problem if data is None else data
-    problem = prepare(source, recipe.target, recipe.split_seed, recipe.loss, model, recipe)
-    probe(model_for(recipe, problem), problem, recipe.model)
-    running = Training(recipe, problem)
+    running = Training(recipe, problem_of(recipe, data, model))
     for _ in running.run():
         pass
     return running

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from ravine.cli import options
 from ravine.cli.app import app
-from ravine.types import SEED_MOST
 
 
 @app.command()
 def batch(
-    source: Annotated[
-        str, typer.Argument(help="a name (digits, mnist ...), a path (CSV, Parquet, NPZ, ...), or module:function")
-    ],
-    target: Annotated[str | None, typer.Option(help="column to predict, for a table")] = None,
-    rule: Annotated[str, typer.Option(help="the optimizer; see ravine rules")] = "momentum",
-    model: Annotated[str, typer.Option(help="softmax, mlp:128,128, cnn:16,32, or own")] = "mlp:128,128",
-    loss: Annotated[str, typer.Option(help="cross_entropy, hinge, mse, huber:delta=0.5 ...")] = "auto",
+    source: options.Source,
+    target: options.Target = None,
+    rule: options.Rule = "momentum",
+    model: options.Model = "mlp:128,128",
+    loss: options.Loss = "auto",
     size: Annotated[
         int | None, typer.Option("--batch", min=1, help="the size to compare with; default: by the size of the data")
     ] = None,
@@ -29,9 +26,9 @@ def batch(
     ] = "auto",
     epochs: Annotated[int, typer.Option(help="of every run")] = 10,
     seeds: Annotated[int, typer.Option(help="runs of each size")] = 5,
-    seed: Annotated[int, typer.Option(min=0, max=SEED_MOST, help="of all that is drawn")] = 0,
-    out: Annotated[Path | None, typer.Option(help="HTML file to write, with figures", show_default=False)] = None,
-    json: Annotated[bool, typer.Option("--json", help="print every number as JSON")] = False,
+    seed: options.Seed = 0,
+    out: options.Page = None,
+    json: options.Json = False,
 ) -> None:
     """Suggest a batch size: gradient noise, samples a second, and how far the rate scales with the size.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ravine.cli import options
 from ravine.cli.app import app
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def ensemble(
-    recipe: Annotated[Path, typer.Argument(help="a TOML file, such as a race's winner.toml")],
+    recipe: options.Recipe,
     members: Annotated[int, typer.Option(help="models, snapshots or draws; 2 at least")] = 8,
     kind: Annotated[str, typer.Option(help="seeds, bagging, snapshots, swa or dropout")] = "seeds",
     out: Annotated[
@@ -29,12 +30,10 @@ def ensemble(
             help="folder for checkpoints, members and report; default: ensemble-NAME-xxxx", show_default=False
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="go on from the checkpoint in --out, to the same bits")
-    ] = False,
-    test: Annotated[bool, typer.Option("--test", help="look at the test part, once, at the end")] = False,
-    store: Annotated[str | None, typer.Option(help="database URL; default: yours")] = None,
-    json: Annotated[bool, typer.Option("--json", help="print every number as JSON")] = False,
+    resume: options.Resume = False,
+    test: options.Test = False,
+    store: options.StoreUrl = None,
+    json: options.Json = False,
 ) -> None:
     """Train an ensemble and measure what it gains: error against members, beside 1/k + (k-1)/k rho.
 
@@ -49,20 +48,17 @@ def ensemble(
     """
     from json import dumps
 
-    from ravine.api import prepare
+    from ravine.api import problem_of
     from ravine.checkpoints import holds
     from ravine.cli.kept import each, fail
     from ravine.ensembles import Members, save, study
     from ravine.errors import UserError
     from ravine.files import check_folder, slug
-    from ravine.models import probe
     from ravine.recipe import load_recipe
     from ravine.store import Store
-    from ravine.training.model import model_for
 
     read = load_recipe(recipe)
-    problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
-    probe(model_for(read, problem), problem, read.model)
+    problem = problem_of(read)
     if resume and out is None:
         raise UserError("--resume needs --out, the folder that holds the checkpoint")
     folder = out or Path(f"ensemble-{slug(problem.name)}-{secrets.token_hex(3)}")

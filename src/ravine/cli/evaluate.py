@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ravine.cli import read
+from ravine.cli import options, read
 from ravine.cli.app import app
 from ravine.errors import UserError
 
@@ -21,7 +21,7 @@ CONFIGURATIONS = 16  # of each race of --nested
 
 @app.command()
 def evaluate(
-    recipe: Annotated[Path, typer.Argument(help="a TOML file, such as a race's winner.toml")],
+    recipe: options.Recipe,
     folds: Annotated[int, typer.Option(help="parts of the samples, each held out once")] = 5,
     repeats: Annotated[int, typer.Option(help="times over, each with folds and a seed of its own")] = 1,
     nested: Annotated[
@@ -43,17 +43,14 @@ def evaluate(
     lanes: Annotated[
         int | None, typer.Option(min=1, help="folds, or runs, in one program; default: measured", show_default=False)
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="programs at once, a thread each; default: measured", show_default=False),
-    ] = None,
+    workers: options.Workers = None,
     out: Annotated[
         Path | None, typer.Option(help="folder for checkpoints and the folds that are done", show_default=False)
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on from what is kept in --out, to the same bits")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    json: options.Json = False,
 ) -> None:
     """Estimate how a recipe does on new samples: each sample is held out in exactly one of the folds.
 
@@ -114,8 +111,9 @@ def _watch(running: Evaluating, quiet: bool) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ravine.cli.kept import told
+    from ravine.losses import metric_name
 
-    console, said = Console(stderr=True), 0
+    console, said, shown_metric = Console(stderr=True), 0, metric_name(running.first)
     columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
     shown = not quiet and console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
@@ -127,14 +125,14 @@ def _watch(running: Evaluating, quiet: bool) -> None:
                 told_why = True
             bar.update(task, completed=share)
             for fold in running.done[said:] if not quiet else ():
-                console.print(_line(fold, running.many), highlight=False, soft_wrap=True)
+                console.print(_line(fold, running.many, shown_metric), highlight=False, soft_wrap=True)
             said = len(running.done)
 
 
-def _line(fold: Outside, folds: int) -> str:
+def _line(fold: Outside, folds: int, metric: str) -> str:
     again = f"repeat {fold.repeat + 1}, " if fold.repeat else ""
     chosen = f"  chosen by {fold.inner:.4g}: {fold.chosen}" if fold.inner is not None else ""
-    return f"{again}fold {fold.fold + 1} of {folds}: loss {fold.loss:.4g}, {fold.metric:.4g}{chosen}"
+    return f"{again}fold {fold.fold + 1} of {folds}: loss {fold.loss:.4g}, {metric} {fold.metric:.4g}{chosen}"
 
 
 def _show(result: Evaluation, json: bool) -> None:

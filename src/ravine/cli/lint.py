@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from ravine.cli import options
 from ravine.cli.app import app
 
 
 @app.command()
 def lint(
-    recipe: Annotated[Path, typer.Argument(help="a TOML file")],
-    json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+    recipe: options.Recipe,
+    json: options.Json = False,
 ) -> None:
     """Look for mistakes before training: settings, data, model, a few gradients. Nothing is trained.
 
@@ -27,15 +25,12 @@ def lint(
     """
     from dataclasses import asdict
 
-    from ravine.api import prepare
+    from ravine.api import problem_of
     from ravine.linting import lint_recipe
-    from ravine.models import probe
     from ravine.recipe import load_recipe
-    from ravine.training.model import model_for
 
     read = load_recipe(recipe)
-    problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
-    probe(model_for(read, problem), problem, read.model)
+    problem = problem_of(read)
     found = lint_recipe(read, problem)
     if json:
         from json import dumps

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ravine.cli import options
 from ravine.cli.app import app
-from ravine.types import SEED_MOST
 
 
 @app.command()
 def lr(
-    source: Annotated[
-        str, typer.Argument(help="a name (digits, mnist ...), a path (CSV, Parquet, NPZ, ...), or module:function")
-    ],
-    target: Annotated[str | None, typer.Option(help="column to predict, for a table")] = None,
-    rule: Annotated[str, typer.Option(help="the optimizer; see ravine rules")] = "adam",
-    model: Annotated[str, typer.Option(help="softmax, mlp:128,128, cnn:16,32, or own")] = "mlp:128,128",
-    loss: Annotated[str, typer.Option(help="cross_entropy, hinge, mse, huber:delta=0.5 ...")] = "auto",
-    batch: Annotated[int | None, typer.Option(min=1, help="samples a step; default: by the size of the data")] = None,
+    source: options.Source,
+    target: options.Target = None,
+    rule: options.Rule = "adam",
+    model: options.Model = "mlp:128,128",
+    loss: options.Loss = "auto",
+    batch: options.Batch = None,
     low: Annotated[float, typer.Option(help="first learning rate of the sweep")] = 1e-6,
     high: Annotated[float, typer.Option(help="last learning rate of the sweep")] = 100.0,
     steps: Annotated[int, typer.Option(help="optimizer steps of the sweep, 40 at least")] = 200,
     seeds: Annotated[int, typer.Option(help="sweeps, each with its own draw and order")] = 5,
-    seed: Annotated[int, typer.Option(min=0, max=SEED_MOST, help="of all that is drawn")] = 0,
+    seed: options.Seed = 0,
     tried: Annotated[bool, typer.Option(help="test the suggestion by twelve constant rates")] = True,
-    out: Annotated[Path | None, typer.Option(help="HTML file to write, with the plot", show_default=False)] = None,
-    json: Annotated[bool, typer.Option("--json", help="print every number as JSON")] = False,
+    out: options.Page = None,
+    json: options.Json = False,
 ) -> None:
     """Suggest an interval of learning rates: sweep the rate, read off where it trains, test that.
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ravine.cli import options
 from ravine.cli.app import app
 
 
 @app.command()
 def profile(
-    recipe: Annotated[Path, typer.Argument(help="a TOML file")],
+    recipe: options.Recipe,
     steps: Annotated[int, typer.Option(min=1, help="steps to measure")] = 20,
-    out: Annotated[Path | None, typer.Option(help="HTML file to write, with figures", show_default=False)] = None,
-    json: Annotated[bool, typer.Option("--json", help="print every number as JSON")] = False,
+    out: options.Page = None,
+    json: options.Json = False,
 ) -> None:
     """Measure where the time of a recipe's steps goes: phases, layers, shares of what the machine can do.
 
@@ -26,19 +26,16 @@ def profile(
       ravine profile recipe.toml
       ravine profile recipe.toml --out profile.html
     """
-    from ravine.api import prepare
+    from ravine.api import problem_of
     from ravine.files import check_file
-    from ravine.models import probe
     from ravine.profiling import profile as measure
     from ravine.profiling.draw import table, write
     from ravine.recipe import load_recipe
-    from ravine.training.model import model_for
 
     if out is not None:
         check_file(out, ".html", in_folder=True)
     read = load_recipe(recipe)
-    problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
-    probe(model_for(read, problem), problem, read.model)
+    problem = problem_of(read)
     found = measure(read, problem, steps)
     if json:
         from json import dumps

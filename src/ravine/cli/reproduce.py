@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ravine.cli import options
 from ravine.cli.app import app
 
 
@@ -19,8 +20,8 @@ def reproduce(
         Path | None,
         typer.Option(help="report to write, .md or .html; default: reproduction-NAME.md", show_default=False),
     ] = None,
-    store: Annotated[str | None, typer.Option(help="database URL; default: yours")] = None,
-    json: Annotated[bool, typer.Option("--json", help="print the comparison as JSON")] = False,
+    store: options.StoreUrl = None,
+    json: options.Json = False,
 ) -> None:
     """Run a recipe again with its seed and compare: to the bit, within rounding, or different, and since when.
 
@@ -32,23 +33,20 @@ def reproduce(
       ravine reproduce race-digits-7f3a
       ravine reproduce run-wine-01c2 --out paper.html
     """
-    from ravine.api import prepare
+    from ravine.api import problem_of
     from ravine.cli.runs import look_into
     from ravine.files import check_file, slug
-    from ravine.models import probe
     from ravine.reproduction import find
     from ravine.reproduction import reproduce as again
     from ravine.reproduction.report import write
     from ravine.store import Store
-    from ravine.training.model import model_for
 
     target = out or Path(f"reproduction-{slug(Path(name).name)}.md")
     check_file(target, ".md", ".html")
     with Store("sqlite://") if (Path(name) / "result.json").is_file() else look_into(store) as opened:
         kept = find(name, opened)
     read = kept.recipe
-    problem = prepare(read.problem, read.target, read.split_seed, read.loss, wanted=read)
-    probe(model_for(read, problem), problem, read.model)
+    problem = problem_of(read)
     found = again(kept, problem)
     write(found, target)
     if json:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ravine.cli import options
 from ravine.cli.app import app
 
 if TYPE_CHECKING:
     from ravine.store import Store
 
-StoreOption = Annotated[str | None, typer.Option("--store", help="database URL; default: yours")]
 Id = Annotated[
     str, typer.Argument(help="a race, run or ensemble, or the beginning of its name; ravine runs lists them")
 ]
@@ -36,7 +36,7 @@ def look_into(store: str | None) -> Store:
 @app.command()
 def runs(
     limit: Annotated[int, typer.Option(min=1, help="how many, newest first")] = 20,
-    store: StoreOption = None,
+    store: options.StoreUrl = None,
     json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
 ) -> None:
     """List the races, runs and ensembles that are kept."""
@@ -65,7 +65,7 @@ def runs(
 
 
 @app.command()
-def show(name: Id, store: StoreOption = None) -> None:
+def show(name: Id, store: options.StoreUrl = None) -> None:
     """Show a kept race, run or ensemble in the terminal."""
     from rich.console import Console
 
@@ -94,7 +94,7 @@ def show(name: Id, store: StoreOption = None) -> None:
 def report(
     name: Drawn,
     out: Annotated[Path | None, typer.Option(help="file to write; default: NAME.html", show_default=False)] = None,
-    store: StoreOption = None,
+    store: options.StoreUrl = None,
 ) -> None:
     """Write the report of a kept race or ensemble as one HTML file."""
     from ravine import report as drawing
@@ -117,7 +117,7 @@ def report(
 def export(
     name: Id,
     path: Annotated[Path, typer.Argument(help="file to write: .csv or .parquet")],
-    store: StoreOption = None,
+    store: options.StoreUrl = None,
 ) -> None:
     """Write every point of every curve of a race or run: one row a point, hyperparameters as columns."""
     with look_into(store) as opened:

@@ -53,14 +53,16 @@ def _live(running: Race, console: Console) -> Iterator[Moment]:
         for moment in running.run():
             if time.monotonic() - shown > REFRESH:
                 shown = time.monotonic()
-                live.update(_picture(running, moment), refresh=True)
+                live.update(picture(running, moment), refresh=True)
             yield moment
 
 
-def _picture(running: Race, moment: Moment) -> RenderableType:
-    table = Table(box=None, pad_edge=False)
+def picture(running: Race, moment: Moment) -> RenderableType:
+    """The live table and the bar under it, whole in 80 columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("stage", "lanes", "diverged", "best so far", "loss", "time", "left"):
-        table.add_column(column, style="bold" if column == "best so far" else "", header_style="dim", no_wrap=True)
+        best = column == "best so far"  # the one that gives way where a terminal is narrow
+        table.add_column(column, style="bold" if best else "", header_style="dim", no_wrap=not best)
     table.add_row(
         stage(running, moment), str(moment.lanes), str(moment.diverged), *_best(moment), _clock(moment.seconds),
         _clock(left(moment)) if moment.done > 0.02 else "…",
