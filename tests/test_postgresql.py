@@ -12,7 +12,7 @@ from math import nan
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, select, text
 
 from ravine.bench.faults import server as campaign
 from ravine.bench.faults.postgres import BINARIES, Server, asked, kill_others, serving
@@ -157,6 +157,18 @@ def test_leases_are_fenced_there_too(url: str) -> None:
                 write()
         others.finish(second[0], b"1")
         assert store.races() == [] and leases.content("race", "a") == b"1"
+
+
+def test_a_point_that_is_given_twice_is_the_last_one(url: str) -> None:
+    with Store(url) as store:
+        store.save_race(a_race())
+        twice = [("c9", Point(epoch=1, train_loss=None, valid_loss=loss, metric=0.5)) for loss in (1.0, 2.0)]
+        store.add_points("race-digits-7f3a", [*twice, ("c8", twice[0][1])])
+        assert stored(url, "points WHERE run = 'c9' AND valid_loss = 2") == stored(url, "points WHERE run = 'c9'") == 1
+        names = ["x'; --", '{a,"b"}', "NULL", "\\", "é ✓", ""]  # what an array of text could mistake
+        store.add_points("race-digits-7f3a", [(name, twice[0][1]) for name in names])
+        known = [tuple(row) for row in store.read(lambda c: c.execute(select(tables.points.c.run)).all())]
+        assert {(name,) for name in names} <= set(known)
 
 
 def test_a_stage_adds_to_what_is_there_and_what_another_wrote_does_not_stay(url: str) -> None:
