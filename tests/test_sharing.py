@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from ravine.problems import load
 from ravine.racing.outcome import result_of
 from ravine.racing.race import Race
 from ravine.racing.spec import RaceSpec
+from ravine.sharing import cluster
 from ravine.sharing.share import found, part, publish
 from ravine.sharing.work import LEAD
 from ravine.store import Store
@@ -140,6 +142,22 @@ def test_who_dies_or_stops_is_replaced_once(tmp_path: Path, blow: signal.Signals
         assert Leases(store).states(told[1]) == {LEAD: "done"}
     struck.kill()
     struck.wait()
+
+
+def test_a_cluster_that_does_not_answer_is_told_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**given: Any) -> None:
+        raise ConnectionError("Could not find any running Ray instance.\nPlease specify the one to connect to.")
+
+    monkeypatch.setattr(cluster, "_ray", lambda: SimpleNamespace(init=init))
+    told = r"--ray auto: no Ray cluster answers \(Could not find any running Ray instance\); is it running\?"
+    with (
+        Store(str(tmp_path / "s.db")) as store,
+        pytest.raises(UserError, match=told),
+        cluster.working("auto", store, "race", 1.0),
+    ):
+        raise AssertionError
 
 
 @pytest.mark.slow

@@ -38,7 +38,10 @@ def working(address: str, store: Store, name: str, heartbeat: float) -> Generato
     # no listening for others, no usage statistics: nothing outside is asked for
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     given: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
-    ray.init(**given, log_to_driver=False, configure_logging=False)
+    try:
+        ray.init(**given, log_to_driver=False, configure_logging=False)
+    except ConnectionError as error:
+        raise UserError(f"--ray {address}: no Ray cluster answers ({_first(error)}); is it running?") from error
     try:
         cores = int(ray.cluster_resources().get("CPU", 1))
         work = ray.remote(num_cpus=1, max_retries=0, max_calls=1)(_work)
@@ -87,6 +90,10 @@ def _told(ray: Any, one: Any) -> str:
         return ray.get(one)
     except ray.exceptions.RayError:  # it died; what it held was taken over
         return ""
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no answer"])[0].rstrip(".")
 
 
 def _ray() -> Any:

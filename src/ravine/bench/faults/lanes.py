@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ SPEC = RaceSpec(
     seeds=3, finalists=3, lanes=8, workers=1, widen=False, seed=11, baselines=False,
 )  # fmt: skip
 PLACES = ("gradient", "loss", "data", "state")
-IN_RUNG, IN_FINALS = 3, 2  # lanes that are harmed at most: a lane that is left alone steps as a run by itself
+IN_RUNG, IN_FINALS = 3, 2  # lanes that are harmed at most
 NUMBERS = (math.nan, math.inf, -math.inf)
 
 
@@ -43,21 +43,23 @@ class Harm:
     entry: float
 
 
-def raced(spec: RaceSpec, problem: Problem, harms: Mapping[str, Harm]) -> Race:
-    """A race to its end, whose runs of these names are harmed."""
-    race = api.start(spec, problem)
-    with harming(harms):
+def raced(spec: RaceSpec, problem: Problem, harms: Mapping[str, Harm]) -> tuple[Race, set[str]]:
+    """A race to its end, whose runs of these names are harmed, and the names of runs that were ever left alone."""
+    race, alone = api.start(spec, problem), set[str]()
+    with harming(harms, alone):
         for _ in race.run():
             pass
-    return race
+    return race, alone
 
 
 @contextmanager
-def harming(harms: Mapping[str, Harm]) -> Generator[None]:
-    """Within, the runs of these names are harmed, whatever cohort they are in."""
+def harming(harms: Mapping[str, Harm], alone: set[str]) -> Generator[None]:
+    """Within, the runs of these names are harmed, whatever cohort they are in; who is in none is noted as alone."""
     patched: list[tuple[Any, str, Any]] = [
-        (Cohort, "__init__", partial(_begin, harms)), (Lanes, "_gradients", _gradients), (Lanes, "_batch", _batch),
-    ]  # fmt: skip
+        (Cohort, "__init__", partial(_begin, harms, alone)),
+        (Lanes, "_gradients", _gradients),
+        (Lanes, "_batch", _batch),
+    ]
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in patched]
     for (owner, name, new), (*_, old) in zip(patched, before, strict=True):
         setattr(owner, name, _bound(new, old))
@@ -72,10 +74,11 @@ def _bound(new: Any, old: Any) -> Any:
     return lambda self, *given, **named: new(old, self, *given, **named)
 
 
-def _begin(harms: Mapping[str, Harm], old: Any, cohort: Cohort, *given: Any, **named: Any) -> None:
+def _begin(harms: Mapping[str, Harm], alone: set[str], old: Any, cohort: Cohort, *given: Any, **named: Any) -> None:
     old(cohort, *given, **named)
     own = {row: harms[run.id] for row, run in enumerate(cohort.runs) if run.id in harms}
     vars(cohort.lanes)["harms"] = own
+    alone.update(run.id for run in cohort.runs if len(cohort.runs) == 1)
 
 
 def _now(lanes: Lanes, *places: str) -> Iterator[tuple[int, Harm]]:
@@ -122,21 +125,27 @@ def drawn(draw: random.Random, clean: Race) -> dict[str, Harm]:
     }
 
 
-def judged(clean: Race, race: Race, harms: Mapping[str, Harm]) -> tuple[str, dict[str, float]]:
-    """What is wrong with a harmed race, beside the clean one, and what was counted."""
+def judged(clean: Race, race: Race, harms: Mapping[str, Harm], alone: Set[str]) -> tuple[str, dict[str, float]]:
+    """What is wrong with a harmed race, beside the clean one, and what was counted.
+
+    A run that was left ``alone`` in one of the two steps as a run by itself, whose last digits may differ.
+    """
     wrong: list[str] = []
     others = {run.id: run for run in clean.runs}
-    compared = harmed = 0
+    compared = harmed = bore = 0
     for run in race.runs:
         if run.id in harms:
             harmed += 1
+            if not run.diverged and math.isinf(harms[run.id].number):
+                bore += 1  # one of its units never fires again, and its loss stays finite
+                continue
             wrong += filter(None, [_report(run, harms[run.id], race)])
-        elif run.id in others:
+        elif run.id in others and run.id not in alone:
             compared += 1
             wrong += filter(None, [_differs(run, others[run.id])])
     if race.phase != "done" or not all(math.isfinite(row.valid_loss.mean) for row in race.standings):
         wrong.append(f"the race ended in {race.phase}")
-    return "; ".join(wrong), {"lanes harmed": harmed, "others compared": compared}
+    return "; ".join(wrong), {"lanes harmed": harmed, "of them bore it": bore, "others compared": compared}
 
 
 def _report(run: Run, harm: Harm, race: Race) -> str:
@@ -165,17 +174,18 @@ def trials(indices: Sequence[int], place: Path) -> Iterator[Trial]:
     """Each a race some lanes of which are harmed, beside the one of which none is."""
     torch.set_num_threads(1)
     problem = load(SPEC.problem)
-    clean = raced(SPEC, problem, {})
+    clean, alone = raced(SPEC, problem, {})
     for index in indices:
         harms = drawn(random.Random(f"lanes {index}"), clean)
-        yield Trial(index, *judged(clean, raced(SPEC, problem, harms), harms))
+        race, left = raced(SPEC, problem, harms)
+        yield Trial(index, *judged(clean, race, harms, alone | left))
 
 
 PART = Part(
     "lanes",
     "F10",
     "NaN and infinite numbers in gradients, losses, samples or state of 1 to 5 lanes of a race, at random steps",
-    "each is closed and told with its step; every other lane has the bits of the race that nobody harmed",
+    "each is closed and told with its step; each other lane in company has the bits of the race that nobody harmed",
     700,
     trials,
 )
