@@ -412,6 +412,13 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "labels of one part alone": (half_npz, "race d.npz", "x_test alone"),
     "one fold": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 1", "folds must be 2 or more"),
     "more folds than samples": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 500", "500 folds of 178"),
+    "weights of one target": (None, "race wine --task-weights learned", "weigh several targets, and wine has one"),
+    "weights of targets": (
+        table(GROUPED), "race my.csv --target y,a --task-weights lernt", "write 'learned', or give weights in"
+    ),
+    "metrics of several targets": (
+        table(GROUPED), "race my.csv --target y,a --metrics mae", "of several targets each has its own metric already"
+    ),
     "groups of no column": (table(GROUPED), "race my.csv --target y --groups patent", "did you mean 'patient'"),
     "groups of the target": (table(GROUPED), "race my.csv --target y --groups y", "is the target, and cannot name"),
     "groups of no table": (None, "race wine --groups patient", "column of a CSV or Parquet file, but wine is neither"),

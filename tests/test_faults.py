@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 
-from ravine.bench.faults import calls, damage, disk, kills, outage, pages, power, soak, store, workers
+from ravine.bench.faults import calls, damage, disk, kills, lanes, outage, pages, power, ranks, soak, store, workers
 from ravine.bench.faults.__main__ import campaign, known, main, table
 from ravine.bench.faults.ledger import handed_over, judged
 from ravine.bench.faults.trial import Part, Trial
 from ravine.checkpoints import keep, sound
+from ravine.engines.lanes import Lanes
 from ravine.files import digest_of
 from ravine.store import Store, connect
+from ravine.training import loop
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 
@@ -93,6 +96,20 @@ def test_f6_writers_and_readers_of_one_store(tmp_path: Path) -> None:
 
 
 @needs_linux
+@pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch was built without gloo")
+def test_f9_a_run_that_loses_a_process_goes_on_in_another_number_of_them(tmp_path: Path) -> None:
+    (trial,) = ranks.PART.trials([3], tmp_path)
+    assert (trial.wrong, trial.counts["world size changed"]) == ("", 1)
+
+
+def test_f10_a_lane_that_is_harmed_leaves_the_bits_of_the_others(tmp_path: Path) -> None:
+    found = list(lanes.PART.trials(range(3), tmp_path))
+    assert [trial.wrong for trial in found] == [""] * 3
+    assert sum(trial.counts["lanes harmed"] for trial in found) > 8
+    assert all(trial.counts["others compared"] > 20 for trial in found)
+
+
+@needs_linux
 def test_f8_a_stopped_process_of_a_shared_race_wakes_and_a_killed_one_is_replaced(tmp_path: Path) -> None:
     found = list(workers.PART.trials([2, 3], tmp_path))
     assert [trial.wrong for trial in found] == ["", ""]
@@ -146,6 +163,30 @@ def test_a_reader_that_checks_no_hash_is_found_out(tmp_path: Path, monkeypatch: 
     assert wrong(damage.PART, range(12), place) == []
     trusting(monkeypatch)
     assert wrong(damage.PART, range(36), place)
+
+
+def spills(monkeypatch: pytest.MonkeyPatch) -> str:
+    gradients = Lanes.__dict__["_gradients"]
+
+    def spilt(self: Lanes, *given: Any) -> Any:
+        losses, found = gradients(self, *given)
+        return losses, [g + 0 * g.sum(0) for g in found]  # what one lane has gets into all
+
+    monkeypatch.setattr(Lanes, "_gradients", spilt)
+    return "weights became NaN in step"
+
+
+def forgets_the_step(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(loop, "failures", lambda seen, done: {})
+    return "told '"
+
+
+@pytest.mark.parametrize("break_it", [spills, forgets_the_step])
+def test_lanes_that_are_not_apart_are_found_out(
+    break_it: Callable[[pytest.MonkeyPatch], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = break_it(monkeypatch)
+    assert told in "".join(trial.wrong for trial in lanes.PART.trials(range(2), tmp_path))
 
 
 def test_growth_and_leaks_are_found_out() -> None:

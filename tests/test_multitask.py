@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +13,31 @@ import polars as pl
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional
+from typer.testing import CliRunner
 
 import ravine
 from ravine import api
+from ravine.cli import app
 from ravine.engines.lane import Model
 from ravine.engines.lanes import Lanes
-from ravine.ensembles import Members
+from ravine.ensembles import Members, save, study
+from ravine.ensembles import load as load_ensemble
 from ravine.errors import UserError
 from ravine.losses import loss_of
+from ravine.losses.learned import learned_weights
 from ravine.losses.tasks import weighted_sum
 from ravine.models import model_factory
 from ravine.problems import Problem, from_arrays, load
+from ravine.problems.decide import decided
 from ravine.problems.heads import JointLoss
 from ravine.racing.outcome import result_of
 from ravine.racing.spec import RaceSpec
 from ravine.recipe import Recipe
 from ravine.rules.rule import make
+from ravine.training.model import model_for
 from ravine.training.train import Training
 
 
@@ -171,10 +181,147 @@ def test_targets_that_do_not_go_together_are_one_sentence(y: Any, options: dict[
         from_arrays(np.random.default_rng(0).normal(size=(40, 3)), y, **options)
 
 
-def test_what_needs_one_target_says_so(table: Path) -> None:
-    problem = load(str(table), target="kind,price")
-    with pytest.raises(UserError, match="several targets"):
-        Members(recipe(), problem)
+def test_learned_weights_step_as_torch_does() -> None:
+    x, y = drawn()
+    problem = decided(from_arrays(x, y), recipe(task_weights="learned"))
+    model = Model(model_for(recipe(), problem))
+    lanes = Lanes(model, loss_of(problem), [model.lane(make("sgd", {"lr": 0.1}), {}, seed) for seed in (0, 1)])
+    modules = [model.load(lane).train() for lane in lanes.export()]
+    index = torch.arange(32)
+    for _ in range(8):
+        lanes.step(problem.train, torch.stack([index, index + 32]), 0.0)
+    for place, module in enumerate(modules):
+        named = dict(module.named_parameters())
+        s = next(p for name, p in named.items() if name.endswith("log_variance"))
+        for _ in range(8):
+            out, want = module(problem.train.x[index + 32 * place])[:, :4], problem.train.y[index + 32 * place]
+            kind, price = (
+                functional.cross_entropy(out[:, :3], want[:, 0].long()),
+                functional.mse_loss(out[:, 3], want[:, 1]),
+            )
+            loss = kind * torch.exp(-s[0]) + s[0] / 2 + price * torch.exp(-s[1]) / 2 + s[1] / 2
+            grads = torch.autograd.grad(loss, list(named.values()))
+            with torch.no_grad():
+                for p, g in zip(named.values(), grads, strict=True):
+                    p -= 0.1 * g
+        ours = model.views(lanes.export()[place].weights)
+        assert all(torch.allclose(ours[name], p, atol=1e-5) for name, p in named.items())
+        assert float(s.detach().abs().min()) > 0.01
+
+
+def test_learned_weights_find_the_variance_whatever_weights_were_given(table: Path) -> None:
+    """At the minimum over s a number has exp(s) = L; and what is measured is the sum with the given weights."""
+    made = recipe(task_weights="learned", epochs=60, rule={"name": "adam", "lr": 0.02})
+    running = trained(decided(load(str(table), target="kind,price:0.5"), made), made)
+    module, train, valid = running.module, running.problem.train, running.problem.valid
+    with torch.no_grad():
+        error = float((module(train.x)[:, 3] - train.y[:, 1]).square().mean())
+        out = module(valid.x)
+    assert out.shape[1] == 4  # in evaluation nothing is behind the outputs
+    weights = learned_weights(module, running.problem)
+    assert weights["price"] == pytest.approx(1 / (2 * error), rel=0.6) and weights["price"] > 5
+    measured = functional.cross_entropy(out[:, :3], valid.y[:, 0].long()) + 0.5 * functional.mse_loss(
+        out[:, 3], valid.y[:, 1]
+    )
+    assert running.result.valid_loss == pytest.approx(float(measured), rel=1e-5)
+
+
+def test_classes_count_by_their_weights_in_each_target(table: Path) -> None:
+    x, y = drawn()
+    both = {**y, "side": np.where(x[:, 2] > 0.8, "left", "right")}
+    problem = decided(from_arrays(x, both), recipe(class_weights="balanced"))
+    out, want = torch.randn(9, 6), problem.train.y[:9]
+    total = torch.tensor(0.0)
+    for head in problem.heads:
+        own = out[:, head.outputs]
+        if not head.classes:
+            total += functional.mse_loss(own[:, 0], want[:, head.column])
+            continue
+        labels = problem.train.y[:, head.column].long()
+        weight = torch.tensor(compute_class_weight("balanced", classes=np.arange(len(head.classes)), y=labels.numpy()))
+        each = functional.cross_entropy(own, want[:, head.column].long(), reduction="none")
+        total += (each * weight[want[:, head.column].long()]).mean()
+    assert float(loss_of(problem)(out, want)) == pytest.approx(float(total), rel=1e-5)
+    named = decided(from_arrays(x, both), recipe(class_weights={"left": 3.0, "kind.mid": 0.5}))
+    assert [head.class_weights and head.class_weights.weights for head in named.heads] == [
+        (1.0, 0.5, 1.0),
+        None,
+        (3.0, 1.0),
+    ]
+
+
+def test_a_run_of_learned_weights_goes_on_to_the_same_bits(table: Path, tmp_path: Path) -> None:
+    made = recipe(problem=str(table), target="kind,price", task_weights="learned", class_weights="balanced", patience=9)
+    problem = api.prepare(str(table), "kind,price", wanted=made)
+    whole = trained(problem, made)
+    first = Training(made, problem, tmp_path / "run")
+    for point in first.run():
+        if point.epoch >= 5:
+            os.kill(os.getpid(), signal.SIGINT)
+    assert first.interrupted
+    second = Training(made, problem, tmp_path / "run")
+    second.restore(tmp_path / "run")
+    for _ in second.run():
+        pass
+    assert second.fingerprint() == whole.fingerprint() and second.state.curve == whole.state.curve
+
+
+@pytest.mark.parametrize("kind", ["seeds", "snapshots", "dropout"])
+def test_an_ensemble_of_several_targets_combines_each_by_itself(table: Path, tmp_path: Path, kind: str) -> None:
+    noise = [{"name": "dropout", "drop": 0.2}] if kind == "dropout" else []
+    made = recipe(problem=str(table), target="kind,price", task_weights="learned", noise=noise, epochs=6)
+    members = Members(made, api.prepare(str(table), "kind,price", wanted=made), kind, 3)
+    for _ in members.run():
+        pass
+    problem = members.problem
+    outs = members.outputs(problem.valid.x).double()
+    chances = outs[..., :3].softmax(-1).mean(0)
+    save(members, tmp_path / "all")
+    said = load_ensemble(tmp_path / "all")(problem.valid.x).double()
+    assert torch.allclose(said[:, :3].exp(), chances, atol=1e-6)
+    assert torch.allclose(said[:, 3], outs[..., 3].mean(0), atol=1e-5)
+    found = study(members)
+    assert found.whole.squared <= np.mean([member.squared for member in found.members]) + 1e-9
+    assert found.rho is not None and 0 < found.rho <= 1
+
+
+def test_several_targets_train_race_and_are_explained(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = f"sqlite:///{tmp_path / 's.db'}"
+    words = f"race {table} --target kind,price --task-weights learned --class-weights balanced --rules adam,sgd"
+    run = CliRunner().invoke(app, f"{words} --budget 4 --epochs 3 --seeds 2 --store {store}".split())
+    assert run.exit_code == 0, run.output
+    (winner,) = tmp_path.glob("race-*/winner.toml")
+    assert 'task_weights = "learned"' in winner.read_text()
+    run = CliRunner().invoke(app, ["train", str(winner), "--out", "mine", "--test", "--store", store])
+    assert run.exit_code == 0 and "weight of price" in run.output, run.output
+    run = CliRunner().invoke(app, ["recipe", "explain", str(winner)])
+    assert "weights are learned" in " ".join(run.output.split())
+    recipe(problem=str(table), target="kind,price").save("other.toml")
+    run = CliRunner().invoke(app, ["recipe", "diff", str(winner), "other.toml"])
+    assert "task_weights" in run.output
+    run = CliRunner().invoke(app, ["evaluate", str(winner), "--folds", "3", "--json"])
+    assert {"kind accuracy", "price R²"} <= set(json.loads(run.stdout)), run.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"task_weights": "lernt"}, "write 'learned'"),
+        ({"metrics": ["mae"]}, "each has its own metric already"),
+        ({"class_weights": {"bigg": 2.0}}, "did you mean"),
+    ],
+)
+def test_what_several_targets_do_not_take_is_one_sentence(table: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        api.prepare(str(table), "kind,price", wanted=recipe(**changes))
+
+
+def test_what_needs_several_targets_or_one_says_so(table: Path) -> None:
     with pytest.raises(UserError, match="several targets"):
         api.prepare(str(table), "kind,price", loss="mse")
+    with pytest.raises(UserError, match="task_weights weigh several targets, and two has one"):
+        api.prepare(str(table), "kind", wanted=recipe(task_weights="learned"))
     assert ravine.load("wine").heads == ()

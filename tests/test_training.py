@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import random
 import signal
@@ -27,6 +28,7 @@ from ravine.recipe import Recipe
 from ravine.results import Point
 from ravine.training import checkpoint
 from ravine.training.clock import Batches, Clock
+from ravine.training.failing import failures
 from ravine.training.loop import evaluate_model
 from ravine.training.train import Training
 
@@ -108,6 +110,11 @@ def test_a_diverged_run_says_when_and_how() -> None:
     assert running.result.status == "diverged"
     assert "by epoch" in running.result.reason
     assert running.finished
+    seen = [[0.5, 2.0, math.nan], [math.nan, 1.0, 1.0], [math.inf, 1.0, 1.0]]
+    assert failures([torch.tensor(losses) for losses in seen], 40) == {
+        0: "loss became NaN in step 42, after 0.5 in the step before",
+        2: "loss became NaN in step 41",
+    }
 
 
 @pytest.mark.parametrize("rule", ["nadam", "soap", "prodigy", "l-dog"])

@@ -51,6 +51,7 @@ class Runs:
         "float32"
     )
     class_weights: Annotated[str | None, typer.Option(help="balanced, or a=2,b=0.5: how much classes count")] = None
+    task_weights: Annotated[str | None, typer.Option(help="learned: of several targets, with the model")] = None
     metrics: Annotated[str | None, typer.Option(help="f1-macro,auroc,... or module:function, beside the loss")] = None
     transfer: Annotated[
         str | None,
@@ -133,7 +134,7 @@ def spec_of(source: str, runs: Runs, search: Search) -> RaceSpec:
         schedules=[{"name": name} for name in schedules] or [{"name": "cosine"}],
         budget=configurations, seconds=seconds, seed=runs.seed, seeds=runs.seeds, finalists=runs.finalists,
         defaults=runs.defaults, precision=read.precision(runs.precision),
-        class_weights=read.class_weights(runs.class_weights),
+        class_weights=read.class_weights(runs.class_weights), task_weights=runs.task_weights,
         metrics=read.names(runs.metrics, "--metrics") if runs.metrics else [], augment=read.steps(runs.augment),
         preprocess=read.preprocessing(runs.preprocess), sampling=runs.sampling, stream=runs.stream,
         bad_images=runs.bad_images, baselines=runs.baselines, widen=search.widen, lanes=runs.lanes,

@@ -92,6 +92,7 @@ def _facts(running: Training, test: bool) -> dict[str, Any]:
     """The numbers at the best point, then what was measured of other weights."""
     from ravine.engines.precision import SKIPPED
     from ravine.losses import metric_name
+    from ravine.losses.learned import learned_weights
 
     result, metric = running.result, metric_name(running.problem)
     facts: dict[str, Any] = {"status": result.status, "best_epoch": result.best_epoch}
@@ -99,6 +100,8 @@ def _facts(running: Training, test: bool) -> dict[str, Any]:
     if (lane := running.state.lane) is not None and SKIPPED in lane.buffers:
         facts["steps left out"] = int(lane.buffers[SKIPPED])  # their gradients overflowed
     if running.best is not None:
+        weights = learned_weights(running.module, running.problem)
+        facts |= {f"weight of {name}": weight for name, weight in weights.items()}
         facts["fingerprint"] = running.fingerprint()
         if test:
             facts["test_loss"], facts[f"test {metric}"] = running.test()

@@ -129,13 +129,14 @@ def _notes(recipe: Recipe, problem: Problem) -> list[str]:
     """What is hardly meant, how the weights are drawn, and which of them come from a file."""
     from ravine.initial import Initialised
     from ravine.linting import lint_recipe
+    from ravine.losses.learned import Weighing
     from ravine.noise import Noised
     from ravine.training.model import model_for
     from ravine.transfer.spec import Transferred, loaded_by
 
     notes = [str(finding) for finding in lint_recipe(recipe, problem) if finding.severity != "note"]
     factory = drawn = model_for(recipe, problem)
-    while isinstance(drawn, Noised | Transferred):
+    while isinstance(drawn, Noised | Transferred | Weighing):
         drawn = drawn.factory
     if isinstance(drawn, Initialised):
         notes.append(f"init {drawn.initial.name}: {drawn.drawing(recipe.seed)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ravine.errors import UserError
+from ravine.problems.heads import Head, mean_outputs
 from ravine.types import Task
 
 
@@ -42,16 +44,27 @@ class Correlation:
         return self.square * factor(members, self.rho)
 
 
-def predictions(outs: Tensor, task: Task) -> Tensor:
-    """What members [k, n, outputs] say: probabilities of classes, or numbers."""
+def predictions(outs: Tensor, task: Task, heads: Sequence[Head] = ()) -> Tensor:
+    """What members [k, n, outputs] say: probabilities of classes, or numbers; of several targets side by side."""
+    if heads:
+        kinds: list[Task] = ["classification" if head.classes else "regression" for head in heads]
+        return torch.cat([predictions(outs[..., h.outputs], kind) for h, kind in zip(heads, kinds, strict=True)], -1)
     return outs.double().softmax(-1) if task == "classification" else outs.double()
 
 
-def errors(outs: Tensor, y: Tensor, task: Task) -> Tensor:
+def errors(outs: Tensor, y: Tensor, task: Task, heads: Sequence[Head] = ()) -> Tensor:
     """The errors of members' predictions: [k, n, outputs]; for classes against the one-hot label (Brier's score)."""
-    said = predictions(outs, task)
-    truth = functional.one_hot(y, outs.shape[-1]).double() if task == "classification" else y.double()
-    return said - truth
+    return predictions(outs, task, heads) - _truth(y, task, outs.shape[-1], heads)
+
+
+def _truth(y: Tensor, task: Task, width: int, heads: Sequence[Head]) -> Tensor:
+    if heads:
+        parts = [
+            _truth(y[:, h.column].long(), "classification", len(h.classes), ()) if h.classes else y[:, [h.column]]
+            for h in heads
+        ]
+        return torch.cat([part.double() for part in parts], -1)
+    return functional.one_hot(y, width).double() if task == "classification" else y.double()
 
 
 def correlation(errors: Tensor) -> Correlation:
@@ -65,8 +78,10 @@ def correlation(errors: Tensor) -> Correlation:
     return Correlation(own / many, (total - own) / (many * (many - 1)))
 
 
-def combined(outs: Tensor, task: Task) -> Tensor:
+def combined(outs: Tensor, task: Task, heads: Sequence[Head] = ()) -> Tensor:
     """The outputs of an ensemble of members [k, n, outputs]: log-probabilities of classes, or numbers."""
+    if heads:
+        return mean_outputs(heads, outs)
     if task == "regression":
         return outs.mean(0)
     return torch.logsumexp(outs.log_softmax(-1), 0) - torch.tensor(float(len(outs))).log().to(outs)

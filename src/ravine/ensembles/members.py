@@ -49,8 +49,6 @@ class Members:
             raise unknown("kind of ensemble", kind, KINDS)
         if not 2 <= members <= 1000:
             raise UserError(f"an ensemble of {members}: give 2 to 1,000 members")
-        if problem.heads:
-            raise UserError("an ensemble averages one prediction, and here are several targets: give one target")
         self.kind, self.count, self.folder = kind, members, folder
         self.recipe = adapted(recipe, kind, members, len(problem.train))
         self.alone: Training | None = None

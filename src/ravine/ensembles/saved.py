@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from ravine.ensembles.measure import combined
 from ravine.ensembles.members import Members
 from ravine.errors import UserError
 from ravine.files import digest_of, reason, write_whole
+from ravine.losses.learned import Weighing
 from ravine.models import model_factory
 from ravine.noise import Noised, noise_from_spec
 from ravine.noise.uncertainty import noisy
 from ravine.optim.snapshots import Ensemble
+from ravine.problems.heads import Head
 from ravine.randomness import build
 from ravine.recipe import Recipe
 from ravine.training.model import weights_of
@@ -36,14 +39,14 @@ class Noisy(nn.Module):
     Reference: Gal & Ghahramani 2016, arXiv:1506.02142.
     """
 
-    def __init__(self, member: nn.Module, draws: int, seed: int, task: Task) -> None:
+    def __init__(self, member: nn.Module, draws: int, seed: int, task: Task, heads: Sequence[Head] = ()) -> None:
         super().__init__()
-        self.member, self.draws, self.seed = member, draws, seed
+        self.member, self.draws, self.seed, self.heads = member, draws, seed, tuple(heads)
         self.task: Task = task
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction of the mean over draws for x [n, ...]."""
-        return combined(noisy(self.member, x, self.draws, self.seed), self.task)
+        return combined(noisy(self.member, x, self.draws, self.seed), self.task, self.heads)
 
 
 def save(members: Members, folder: Path) -> Path:
@@ -57,6 +60,7 @@ def save(members: Members, folder: Path) -> Path:
     facts = {
         "format": FORMAT, "kind": members.kind, "members": rows, "count": members.count, "task": problem.task,
         "shape": problem.shape, "outputs": problem.outputs, "recipe": members.recipe.model_dump(exclude_none=True),
+        "heads": [asdict(head) for head in problem.heads],
     }  # fmt: skip
     write_whole(folder / FILE, json.dumps(facts, indent=1).encode())
     return folder / FILE
@@ -83,10 +87,13 @@ def load(folder: str | Path, *, model: Callable[[], nn.Module] | None = None) ->
             recipe.model, facts["shape"], facts["outputs"], recipe.activation, recipe.norm, recipe.norm_place
         )
     noises = [noise_from_spec(spec) for spec in recipe.noise]
-    made = [_member(Noised(factory, noises) if noises else factory, folder, row) for row in facts["members"]]
+    heads = [_head(row) for row in facts.get("heads", [])]
+    drawn = Noised(factory, noises) if noises else factory
+    drawn = drawn if recipe.task_weights is None else Weighing(drawn, len(heads))
+    made = [_member(drawn, folder, row) for row in facts["members"]]
     if facts["kind"] == "dropout":
-        return Noisy(made[0], facts["count"], recipe.seed, facts["task"]).eval()
-    return made[0] if facts["kind"] == "swa" else Ensemble(made, facts["task"])
+        return Noisy(made[0], facts["count"], recipe.seed, facts["task"], heads).eval()
+    return made[0] if facts["kind"] == "swa" else Ensemble(made, facts["task"], heads)
 
 
 def _member(factory: Callable[[], nn.Module], folder: Path, row: dict[str, Any]) -> nn.Module:
@@ -100,6 +107,12 @@ def _member(factory: Callable[[], nn.Module], folder: Path, row: dict[str, Any])
     except RuntimeError as error:
         raise UserError(f"{path}: weights of another model: {str(error).splitlines()[-1].strip()}") from error
     return module.eval()
+
+
+def _head(row: dict[str, Any]) -> Head:
+    """One of several targets, as far as predictions need it."""
+    classes, units = tuple(map(str, row["classes"])), (row["mean"], row["scale"])
+    return Head(row["name"], row["column"], row["first"], row["weight"], classes, *units)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def study(members: Members, test: bool = False, seconds: float = 0.0) -> Ensembl
     levels: tuple[Level, ...] = ()
     rho = None
     if kind != "swa":
-        known = correlation(errors(_outputs(members, first), first.y, problem.task))
-        seen = correlation(errors(here, second.y, problem.task))
+        known = correlation(errors(_outputs(members, first), first.y, problem.task, problem.heads))
+        seen = correlation(errors(here, second.y, problem.task, problem.heads))
         rho, levels = known.rho, tuple(_level(size, known, seen) for size in range(1, len(here) + 1))
     one = members.gradients / (members.count if kind in TOGETHER else 1)
     return EnsembleResult(
@@ -65,8 +65,8 @@ def _outputs(members: Members, part: Part) -> Tensor:
 def _judged(members: Members, name: str, outs: Tensor, part: Part) -> Member:
     """Loss, squared error and metric of the average of some members' outputs [k, n, outputs]."""
     problem = members.problem
-    out = combined(outs, problem.task)
-    squared = float(errors(out.unsqueeze(0), part.y, problem.task).square().sum(-1).mean())
+    out = combined(outs, problem.task, problem.heads)
+    squared = float(errors(out.unsqueeze(0), part.y, problem.task, problem.heads).square().sum(-1).mean())
     metric = finish_metric(problem, metric_of(problem)(out, part.y), part.y)
     return Member(name, float(members.loss(out, part.y)), squared, float(metric))
 

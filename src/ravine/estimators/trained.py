@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 def of_race(race: Race, recipe: Recipe) -> RavineClassifier | RavineRegressor | None:
-    """The winner's network of its first fresh seed at its best epoch; None before the finals."""
+    """The winner's network of its first fresh seed at its best epoch; None before the finals, or of several targets."""
     run = winning_run(race)
-    if run is None or run.best is None:
+    if run is None or run.best is None or race.problem.heads:
         return None
     world = race.designs.of(run)
     return _estimator(world.models[0].load(run.best).eval(), recipe, world.problem, run)
 
 
 def of_training(training: Training) -> RavineClassifier | RavineRegressor | None:
-    """The network of a run at its best epoch; None where it has none yet."""
-    if training.best is None:
+    """The network of a run at its best epoch; None where it has none yet, or of several targets."""
+    if training.best is None or training.problem.heads:
         return None
     return _estimator(training.module, training.recipe, training.problem, training.state)
 

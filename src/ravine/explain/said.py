@@ -115,10 +115,17 @@ def _criterion(r: Recipe) -> str:
     return "validation and test by the loss itself" if r.criterion is None else f"validation and test by {r.criterion}"
 
 
+def _targets(r: Recipe) -> str:
+    if r.task_weights is None:
+        return "one target, or several with the weights that it gives"
+    return "several targets, whose weights are learned from their variances; measured by those that the target gives"
+
+
 def _classes(r: Recipe) -> str:
     if r.class_weights is None:
         return "every class counts alike"
-    return f"classes weighed: {r.class_weights}, the mean over {r.weighted_mean}"
+    over = "samples, in each target" if "," in (r.target or "") else r.weighted_mean
+    return f"classes weighed: {r.class_weights}, the mean over {over}"
 
 
 def _metrics(r: Recipe) -> str:
@@ -200,6 +207,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[Say, tuple[str, ...]]]] = {
     "Loss": {
         "trained by": (_loss, ("loss",)),
         "measured by": (_criterion, ("criterion",)),
+        "targets": (_targets, ("task_weights",)),
         "classes": (_classes, ("class_weights", "weighted_mean")),
         "metrics": (_metrics, ("metrics", "monitor")),
     },

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.errors import UserError
+from ravine.problems.heads import Head, mean_outputs
 from ravine.schedules import CosineRestarts
 from ravine.types import Task
 
@@ -23,16 +24,21 @@ class Ensemble(nn.Module):
     argmax mean for it what they mean for a member.
     """
 
-    def __init__(self, members: Sequence[nn.Module], task: Task = "classification") -> None:
+    def __init__(
+        self, members: Sequence[nn.Module], task: Task = "classification", heads: Sequence[Head] = ()
+    ) -> None:
         super().__init__()
         if not members:
             raise UserError("an ensemble needs one model at least")
         self.members = nn.ModuleList(members).eval()
         self.task = task
+        self.heads = tuple(heads)  # of several targets, each of which is combined by itself
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction of the whole for x [n, ...]."""
         outs = torch.stack([member(x) for member in self.members])
+        if self.heads:
+            return mean_outputs(self.heads, outs)
         if self.task == "regression":
             return outs.mean(0)
         return torch.logsumexp(outs.log_softmax(-1), 0) - torch.tensor(float(len(outs))).log().to(outs)

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from ravine.errors import UserError
 from ravine.metrics import check_metrics
 from ravine.problems.balance import Over, fitted
+from ravine.problems.joint import weighed_heads
 from ravine.problems.prepare import prepared
 from ravine.problems.problem import Problem
 
@@ -26,6 +28,8 @@ class Decisions(Protocol):
     @property
     def weighted_mean(self) -> Over: ...  # noqa: D102
     @property
+    def task_weights(self) -> str | None: ...  # noqa: D102
+    @property
     def measured(self) -> list[str]: ...  # noqa: D102
 
 
@@ -35,6 +39,10 @@ def decided(problem: Problem, wanted: Decisions) -> Problem:
     Raises a `UserError` where something does not fit the data.
     """
     done = prepared(problem, wanted.preprocess, wanted.augment, wanted.sampling)
+    if done.heads:
+        return weighed_heads(done, wanted.class_weights, wanted.task_weights, wanted.measured)
+    if wanted.task_weights is not None:
+        raise UserError(f"task_weights weigh several targets, and {problem.name} has one: leave task_weights out")
     return _measured(_weighed(done, wanted.class_weights, wanted.weighted_mean), wanted.measured)
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from ravine.metrics.catalogue import Metric
+from ravine.problems.balance import ClassWeights
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,22 @@ class Head:
     classes: tuple[str, ...] = ()  # empty for a number
     mean: float = 0.0
     scale: float = 1.0
+    class_weights: ClassWeights | None = None  # how much each class counts in its loss
 
     @property
     def outputs(self) -> slice:
         """Its part of a model's outputs: a logit for each class, or one number."""
         return slice(self.first, self.first + max(1, len(self.classes)))
+
+    def loss(self, out: Tensor, y: Tensor) -> Tensor:
+        """Cross-entropy of classes, squared error of standardised numbers: the mean over samples."""
+        own, target = out[:, self.outputs], y[:, self.column]
+        if not self.classes:
+            return functional.mse_loss(own[:, 0], target)
+        if self.class_weights is None:
+            return functional.cross_entropy(own, target.long())
+        weights = own.new_tensor(self.class_weights.weights)
+        return functional.cross_entropy(own, target.long(), weights, reduction="sum") / len(own)
 
     def score(self, out: Tensor, y: Tensor) -> Tensor:
         """Right or not for a class, one minus the squared error in units of the training variance for a number."""
@@ -62,22 +75,37 @@ class Head:
 class JointLoss:
     """The weighted sum of the heads' losses: cross-entropy of classes, squared error of standardised numbers.
 
-    Takes outputs [n, outputs] and targets [n, heads].
-    Reference: Caruana 1997, Machine Learning 28:41.
+    Takes outputs [n, outputs] and targets [n, heads]. Where weights are ``learned``, outputs in training hold the
+    logarithm s of each target's variance behind them, and the loss is the sum of exp(-s) L + s/2 over classes and of
+    exp(-s) L/2 + s/2 over numbers; outputs without it are measured by the given weights.
+    Reference: Caruana 1997, Machine Learning 28:41; Kendall, Gal & Cipolla 2018, arXiv:1705.07115, equations 7 to 10.
     """
 
     heads: tuple[Head, ...]
+    learned: bool = False
 
     def __call__(self, out: Tensor, y: Tensor) -> Tensor:
         """The joint loss, the mean over samples."""
-        total = out.new_zeros(())
-        for head in self.heads:
-            own, target = out[:, head.outputs], y[:, head.column]
-            if head.classes:
-                total = total + head.weight * functional.cross_entropy(own, target.long())
+        total, end = out.new_zeros(()), self.heads[-1].outputs.stop
+        is_learning = self.learned and out.shape[-1] > end
+        for place, head in enumerate(self.heads):
+            own = head.loss(out, y)
+            if is_learning:
+                s = out[0, end + place]
+                total = total + (-s).exp() * own / (1 if head.classes else 2) + s / 2
             else:
-                total = total + head.weight * functional.mse_loss(own[:, 0], target)
+                total = total + head.weight * own
         return total
+
+
+def mean_outputs(heads: Sequence[Head], outs: Tensor) -> Tensor:
+    """What models [k, n, outputs] say together: log of the mean probabilities of classes, the mean of numbers."""
+    parts = [outs[..., head.outputs] for head in heads]
+    many = torch.tensor(float(len(outs))).log()
+    return torch.cat([
+        torch.logsumexp(part.log_softmax(-1), 0) - many.to(part) if head.classes else part.mean(0)
+        for head, part in zip(heads, parts, strict=True)
+    ], -1)  # fmt: skip
 
 
 def mean_score(heads: Sequence[Head], out: Tensor, y: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ class RaceSpec(BaseModel):
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])  # the same for every contender
     precision: Numbers = "float32"  # or float64, bfloat16, float16: what a pass through the model computes in
     class_weights: str | dict[str, float] | None = None  # "balanced", or {class: weight}; of every run
+    task_weights: str | None = None  # "learned": of several targets; None: those that the target gives
     weighted_mean: Over = "weights"  # what weighted losses are divided by: their weights, as torch, or the samples
     metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss
     sampling: str = SHUFFLED  # or cyclic, random, balanced: the same for every contender

@@ -70,6 +70,7 @@ class Recipe(BaseModel):
     augment: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     precision: Numbers = "float32"  # or float64, bfloat16, float16: what a pass through the model computes in
     class_weights: str | dict[str, float] | None = None  # "balanced", or {class: weight}
+    task_weights: str | None = None  # "learned": of several targets; None: those that the target gives
     weighted_mean: Over = "weights"  # what weighted losses are divided by: their weights, as torch, or the samples
     metrics: list[str] = Field(default_factory=list[str])  # measured beside the loss: see `ravine.metrics`
     monitor: str = "valid_loss"  # or a metric: what patience, the plateau and the best point look at

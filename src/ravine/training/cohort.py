@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ravine.engines.lanes import Lanes
 from ravine.results import Point
 from ravine.rules.rule import Rule
+from ravine.training.failing import late_failure
 from ravine.training.layered import Runner
 from ravine.training.loop import Measured, advance
 from ravine.training.run import Run
@@ -84,4 +85,13 @@ class Cohort:
         points = [Point(epoch=epoch, train_loss=t, valid_loss=v, metric=m, metrics=more) for t, v, m, more in rows]
         for run in self.runs:
             run.tick = measured.tick
-        return [not run.closed and run.record(point) for run, point in zip(self.runs, points, strict=True)]
+        return [
+            not run.closed and run.record(point, self._failed(row, point, measured))
+            for row, (run, point) in enumerate(zip(self.runs, points, strict=True))
+        ]
+
+    def _failed(self, row: int, point: Point, measured: Measured) -> str:
+        """How a run came to a loss that is not finite; empty where it did not."""
+        if row in measured.failed or math.isfinite(point.valid_loss) or not measured.tick:
+            return measured.failed.get(row, "")
+        return late_failure(self.lanes.snapshot(row), point.valid_loss, self.clock.step_at(measured.tick))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from ravine.problems.problem import Part, Problem
 from ravine.randomness import key, seed_torch
 from ravine.training.ahead import pieces
 from ravine.training.clock import Clock
+from ravine.training.failing import failures
 from ravine.training.feed import Feed
 from ravine.training.joined import Joined, JoinedFeed, evaluate_each
 from ravine.training.layered import Runner
@@ -34,6 +35,7 @@ class Measured:
     valid_loss: Tensor
     metric: Tensor
     metrics: list[dict[str, float | None]] = field(default_factory=list[dict[str, float | None]])  # of each lane
+    failed: dict[int, str] = field(default_factory=dict[int, str])  # row -> in which step its loss was first not finite
 
 
 def advance(
@@ -57,19 +59,26 @@ def advance(
     with closing(_feed(lanes, problem, clock, log)) as feed:
         while tick < to_tick:
             tick += 1
-            total = torch.zeros(len(lanes), dtype=torch.float64)
-            count = torch.zeros(len(lanes), dtype=torch.float64)  # steps that were taken, where some may be left out
             begin, end = lanes.step_count, clock.step_at(tick)
+            seen: list[Tensor] = []
             with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
                 for step in range(begin, end):
-                    part, index = feed.at(lanes.seeds, step)
-                    losses = lanes.step(part, index, clock.time(step), clock.pieces)
-                    if isinstance(lanes, Lanes) and lanes.scaled:
-                        count += losses.isfinite()
-                        losses = losses.nan_to_num(0.0, 0.0, 0.0)
-                    total += losses
-            taken = count if isinstance(lanes, Lanes) and lanes.scaled else end - begin
-            yield measure(lanes, problem, tick, total / taken, criterion)
+                    if isinstance(lanes, Lanes) and isinstance(feed, Feed) and len(lanes.seeds) == clock.pieces == 1:
+                        seen.append(lanes.step_on(feed.take(lanes.seeds, step), clock.time(step)))
+                    else:
+                        part, index = feed.at(lanes.seeds, step)
+                        seen.append(lanes.step(part, index, clock.time(step), clock.pieces))
+            total, taken = _added(seen, some_left_out=isinstance(lanes, Lanes) and lanes.scaled)
+            measured = measure(lanes, problem, tick, total / taken, criterion)
+            yield measured if bool(total.isfinite().all()) else replace(measured, failed=failures(seen, begin))
+
+
+def _added(losses: list[Tensor], some_left_out: bool) -> tuple[Tensor, Tensor | int]:
+    """The sum of each lane's losses [K], and of how many steps: of those taken, where some may be left out."""
+    table = torch.stack(losses).double()
+    if not some_left_out:
+        return table.sum(0), len(table)
+    return table.nan_to_num(0.0, 0.0, 0.0).sum(0), table.isfinite().sum(0)
 
 
 def _feed(lanes: Runner, problem: Problem | Joined, clock: Clock, log: SampleLog | None) -> Feed | JoinedFeed:

@@ -14,6 +14,7 @@ from ravine.engines.precision import Precision, in_type
 from ravine.errors import UserError
 from ravine.initial import Initialised
 from ravine.losses import Form
+from ravine.losses.learned import weighing
 from ravine.models import model_factory
 from ravine.noise import Noised, noise_from_spec
 from ravine.penalties import Bound, check_activations, part_from_spec
@@ -52,7 +53,7 @@ def model_for(design: Design, problem: Problem) -> Callable[[], nn.Module]:
     if design.transfer is not None:
         factory = Transferred(factory, Transfer.of(design.transfer))
     noises = [noise_from_spec(spec) for spec in design.noise]
-    return Noised(factory, noises) if noises else factory
+    return weighing(Noised(factory, noises) if noises else factory, problem)
 
 
 def model_of(

@@ -12,6 +12,7 @@ from ravine.metrics import Monitor
 from ravine.results import Point, RunResult, Stage, Status
 from ravine.rules.rule import Declared, name_of, values
 from ravine.schedules import Schedule, check, from_spec
+from ravine.training.failing import word
 
 Origin: TypeAlias = Literal["default", "drawn", "widened", "given"]
 EXPLODED = 1e4  # times the loss before training: a run beyond that is closed
@@ -81,13 +82,16 @@ class Run:
         """Whether it was ever better than before the first step."""
         return bool(self.curve) and self.score < self.monitor.cost(self.curve[0])
 
-    def record(self, point: Point) -> bool:
-        """Keep one point; True if it is the best so far. A loss that is not finite, or exploded, closes the run."""
+    def record(self, point: Point, failed: str = "") -> bool:
+        """Keep one point; True if it is the best so far. A loss that is not finite, or exploded, closes the run.
+
+        ``failed`` says how it came about, where that is known.
+        """
         epoch, train_loss, valid_loss = point.epoch, point.train_loss, point.valid_loss
         start = self.curve[0].valid_loss if self.curve else valid_loss
         wrong = valid_loss if train_loss is None or math.isfinite(train_loss) else train_loss
         if not math.isfinite(wrong):
-            self.diverged = f"loss became {'NaN' if math.isnan(wrong) else 'infinite'} by epoch {epoch:.3g}"
+            self.diverged = f"{failed or f'loss became {word(wrong)}'}, by epoch {epoch:.3g}"
             return False
         best, before = self.best_point, self.score
         self.curve.append(point)

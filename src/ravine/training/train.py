@@ -189,7 +189,7 @@ class Training:
         if not self.state.snapshots:
             raise UserError("the run has no snapshots: ask for them with snapshots = 5, and train one cycle at least")
         members = [self.model.load(lane) for lane in self.state.snapshots]
-        return Ensemble(members, self.problem.task)
+        return Ensemble(members, self.problem.task, self.problem.heads)
 
     def compare_snapshots(self, part: Part) -> list[tuple[float, float]]:
         """Mean loss and metric on a part: of each snapshot in order, then of their ensemble."""

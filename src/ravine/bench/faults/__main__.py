@@ -2,9 +2,9 @@
 
     python -m ravine.bench.faults [PART ...] [--count N] [--minutes M] [--keep faults.jsonl] [--json FILE]
 
-Parts: kills, calls, damage, disk, full, power, outage, server, workers, store, soak; all where none is named. Every
-trial is a line of the file ``--keep``; a trial that is there already is not repeated. The exit code is 1 where anything
-was wrong.
+Parts: kills, calls, damage, disk, full, power, outage, lanes, server, workers, ranks, store, soak; all where none is
+named. Every trial is a line of the file ``--keep``; one that is there already is not repeated. The exit code is 1
+where anything came out wrong.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ravine.bench.faults import calls, damage, disk, kills, outage, power, server, soak, store, workers
+from ravine.bench.faults import calls, damage, disk, kills, lanes, outage, power, ranks, server, soak, store, workers
 from ravine.bench.faults.trial import Part, Trial
 
-FIXED = (kills.PART, calls.PART, damage.PART, disk.PART, disk.FULL, power.PART, outage.PART, server.PART, workers.PART)
+FIXED = (
+    kills.PART, calls.PART, damage.PART, disk.PART, disk.FULL, power.PART, outage.PART, lanes.PART, server.PART,
+    workers.PART, ranks.PART,
+)  # fmt: skip
 
 
 def known(keep: Path) -> dict[str, list[Trial]]:
