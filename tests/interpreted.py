@@ -18,10 +18,11 @@ from ravine.emit.trace import trace
 from ravine.engines.gpu import TritonStep
 from ravine.engines.kernel import KernelStep
 from ravine.optim import stepper
-from ravine.rules.adam import Adam, NAdam
+from ravine.rules.adam import Adam
 from ravine.rules.amsgrad import AMSGrad
 from ravine.rules.clip import ClipGlobalNorm, ClipNorm
 from ravine.rules.maxnorm import MaxNorm
+from ravine.rules.nadam import NAdam
 from ravine.rules.rule import Rule, catalogue, hypers, name_of, scalars_of, slots_of, sums_of, values
 from ravine.rules.spec import combinators
 from tests.optimizing import drive, flat, weights

@@ -236,7 +236,7 @@ def test_killed_at_the_test_part_and_resumed_is_the_uninterrupted_race(
         raise MemoryError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ravine.racing.race.beside", killed)
+        patch.setattr("ravine.racing.finals.beside", killed)
         running = a_race(folder=tmp_path)
         with pytest.raises(MemoryError):
             list(running.run())

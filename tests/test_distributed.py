@@ -64,7 +64,7 @@ def digits() -> Problem:
 def recipe(rule: str, **more: Any) -> Recipe:
     hypers = more.pop("hypers", {})
     with_ = {"with": more.pop("combine")} if "combine" in more else {}
-    fields: dict[str, Any] = {"model": "own", "epochs": 8, "batch": 33, "seed": 3, **more}
+    fields: dict[str, Any] = {"model": "own", "epochs": 6, "batch": 33, "seed": 3, **more}
     return Recipe(problem="own", rule={"name": rule, **hypers, **with_}, **fields)
 
 
@@ -87,7 +87,7 @@ CASES: dict[str, tuple[Callable[[], Problem], Recipe, tuple[Parallel, ...]]] = {
     "two gradients": (own, recipe("momentum", combine=[{"name": "sam", "rho": 0.05}]), BOTH),
     "plateau and patience": (
         own,
-        recipe("adam", hypers={"lr": 0.1}, epochs=40, patience=6, plateau={"patience": 2, "factor": 0.5}),
+        recipe("adam", hypers={"lr": 0.1}, epochs=20, patience=4, plateau={"patience": 1, "factor": 0.5}),
         BOTH,
     ),
     "whole matrices": (own, recipe("muon", hypers={"lr": 0.01}), ("ddp",)),
@@ -103,7 +103,7 @@ CASES: dict[str, tuple[Callable[[], Problem], Recipe, tuple[Parallel, ...]]] = {
 TOLERANCE = {"digits in float32": 1e-6, "digits in bfloat16": 1e-3}  # relative; of the others 1e-8
 RESUMED = "in parts, clipped"
 OTHERS: tuple[tuple[int, Parallel], ...] = ((3, "fsdp"), (4, "ddp"))  # what goes on from two processes
-STOP = 9  # ticks after which the interrupted run stops
+STOP = 6  # ticks after which the interrupted run stops
 
 
 # --- What each process does ------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def check_mistakes(team: Processes) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("processes")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ravine.training.processes"])
+    context.set_forkserver_preload(["ravine.training.processes", __name__])  # imported once, not by each process
     started = [context.Process(target=process, args=(rank, where)) for rank in range(WORLD)]
     for each in started:
         each.start()

@@ -23,8 +23,9 @@ from ravine.engines.maxnorm import limit_rows
 from ravine.engines.threads import share
 from ravine.errors import UserError
 from ravine.rules import combine
-from ravine.rules.adam import Adam, NAdam
+from ravine.rules.adam import Adam
 from ravine.rules.descent import SGD, Momentum
+from ravine.rules.nadam import NAdam
 from ravine.rules.rule import (
     Rule,
     catalogue,

@@ -28,6 +28,7 @@ from ravine.rules.rule import catalogue, make, name_of, values
 from ravine.rules.spec import rule_from_spec
 from ravine.schedules import Cosine, Schedule
 from ravine.training.clock import Batches, Clock
+from ravine.training.feed import FETCHED, Feed
 
 STEPS = 12
 COSINE: dict[str, Schedule] = {"lr": Cosine(duration=2)}
@@ -307,3 +308,30 @@ def test_cross_entropy_of_lanes_is_torchs_in_each(classes: int, dtype: torch.dty
     torch.testing.assert_close(slope, expected)
     if shared:
         torch.testing.assert_close(lane_losses(functional.cross_entropy, logits.detach(), labels), each.detach())
+
+
+@pytest.mark.parametrize("width", [2, FETCHED // 4 // 16 + 1], ids=["many steps at once", "one step at once"])
+def test_samples_that_are_fetched_ahead_are_those_of_each_step(width: int) -> None:
+    """From any step on, over the ends of epochs, for another seed in between."""
+    x = torch.arange(70.0).unsqueeze(1).expand(70, width)
+    problem = replace(from_arrays(torch.randn(200, 2), torch.randn(200)), train=Part(x, torch.arange(70)))
+    clock = Clock(70, 16, 3)
+    places, taken = Feed(problem, clock), Feed(problem, clock)
+    for seed, step in [*((1, step) for step in range(2, clock.steps)), (2, 5), (1, 6), (1, 7), (2, 7), (1, 0)]:
+        part, index = places.at([seed], step)
+        batch = taken.take([seed], step)
+        assert torch.equal(batch.x, part.x[index[0]]) and torch.equal(batch.y, part.y[index[0]])
+        assert batch.x.is_contiguous()
+
+
+def test_a_step_on_samples_is_that_on_their_places() -> None:
+    part, index = samples(), torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
+    for company in (1, 3):
+        model = Model(network)
+        lanes = [model.lane(make("adam", {"lr": 0.01 * (k + 1)}), {}, 1) for k in range(company)]
+        runs = [Lanes(model, functional.cross_entropy, lanes) for _ in range(2)]
+        for step in range(5):
+            first = runs[0].step(part, index + step, float(step))
+            second = runs[1].step_on(part.take(index[0] + step), float(step))
+            assert torch.equal(first, second)
+        assert torch.equal(runs[0].weights, runs[1].weights)

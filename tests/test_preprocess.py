@@ -60,6 +60,14 @@ def test_rows_are_scaled_alike_however_many_there_are() -> None:
     assert inputs(rows[:0]).shape == rows[:0].shape
 
 
+def test_a_table_of_float32_is_read_as_it_is_and_gives_the_bits_of_float64() -> None:
+    x, y = table()
+    short = x.astype(np.float32)
+    one, other = from_arrays(short, y), from_arrays(short.astype(np.float64), y)
+    assert torch.equal(one.train.x, other.train.x) and torch.equal(one.test.x, other.test.x)
+    assert torch.equal(preprocessed(one, []).train.x, preprocessed(other, []).train.x)
+
+
 def test_columns_after_each_step() -> None:
     loaded = from_arrays(*table())
     centred, scaled = preprocessed(loaded, ["centre"]).train.x, preprocessed(loaded, ["scale"]).train.x

@@ -9,23 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ravine.rules.adam import (
-    Adam,
-    Adamax,
-    AdamInside,
-    AdamPrinted,
-    AdamUncorrected,
-    AdamUncorrectedInside,
-    AdamW,
-    NAdam,
-)
+from ravine.rules.adam import Adam, AdamInside, AdamPrinted, AdamUncorrected, AdamUncorrectedInside, AdamW
+from ravine.rules.adamax import Adamax
 from ravine.rules.combine import CoupledDecay
 from ravine.rules.descent import SGD
-from ravine.rules.rule import Rule
-from ravine.rules.scaled import (
-    Adadelta,
-    Adagrad,
-    AdagradInside,
+from ravine.rules.nadam import NAdam
+from ravine.rules.rmsprop import (
     RMSprop,
     RMSpropInside,
     RMSpropLagged,
@@ -34,6 +23,8 @@ from ravine.rules.scaled import (
     RMSpropNesterov,
     RMSpropTwice,
 )
+from ravine.rules.rule import Rule
+from ravine.rules.scaled import Adadelta, Adagrad, AdagradInside
 from tests.driving import Noisy, constant, descend, drive, normal, starts, step
 
 F64 = torch.float64

@@ -70,6 +70,15 @@ class Lanes:
         minibatch is taken, whose gradients are averaged.
         Returns the loss of each lane before the step, [K].
         """
+        return self._step(part, index, time, pieces)
+
+    def step_on(self, batch: Part, time: float) -> Tensor:
+        """`step` of lanes of one seed on a minibatch that was taken already."""
+        assert len(self.seeds) == 1
+        return self._step(batch, None, time, 1)
+
+    def _step(self, part: Part, index: Tensor | None, time: float, pieces: int) -> Tensor:
+        """A step on the samples at these places of a part, or on all of them."""
         self.step_count += 1
         self.time = time
         before = {n: b.clone() for n, b in self.buffers.items()} if self.scaled else {}
@@ -89,7 +98,7 @@ class Lanes:
         return losses[self.back] if self.together else losses
 
     def _elsewhere(
-        self, part: Part, index: Tensor, pieces: int
+        self, part: Part, index: Tensor | None, pieces: int
     ) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor] | None]:
         """Losses, gradients and curvature, where a rule takes them away from the weights, or twice."""
         point = aheads(self.groups, self.weights, self.time)
@@ -122,20 +131,23 @@ class Lanes:
         each = torch.cat(rates) if len(rates) == len(self.groups) else None
         terms.finish(self.model.views(self.weights), held_of(self.buffers), each, time)
 
-    def _gradients(self, point: Tensor, part: Part, index: Tensor, pieces: int) -> tuple[Tensor, Sequence[Tensor]]:
+    def _gradients(
+        self, point: Tensor, part: Part, index: Tensor | None, pieces: int
+    ) -> tuple[Tensor, Sequence[Tensor]]:
         """The mean losses [K] at the weights ``point`` [K, P], and the gradients, [K, *shape] for each parameter.
 
         Those of one run whose kernel only wants to know where they lie stay as they are, [*shape].
         """
         found: Sequence[Tensor] = []
-        for place, piece in enumerate(index.tensor_split(pieces, dim=1) if pieces > 1 else (index,)):
+        split = (index,) if index is None or pieces == 1 else index.tensor_split(pieces, dim=1)
+        for place, piece in enumerate(split):
             self._set_noise(place)
             batch = self._batch(part, piece)
             if point is self.weights:
                 more = self._own_step(*self._buffers(), *batch)
             else:
                 more = self.stepping(*self._parts(point), *self._buffers(), *batch)
-            if pieces > 1:
+            if piece is not None and index is not None and pieces > 1:
                 shares = self._shares(part, piece, index)
                 more = [x * (like_rows(shares, x) if isinstance(shares, Tensor) else shares) for x in more]
             found = [a + b for a, b in zip(found, more, strict=True)] if place else more
@@ -203,8 +215,11 @@ class Lanes:
         """Each parameter as a view of the weights [K, P]."""
         return list(self.model.views(weights if self.together else weights[0]).values())
 
-    def _batch(self, part: Part, index: Tensor) -> tuple[Tensor, Tensor]:
-        rows, dtype = index.flatten(), self.model.dtype
+    def _batch(self, part: Part, index: Tensor | None) -> tuple[Tensor, Tensor]:
+        dtype = self.model.dtype
+        if index is None:
+            return in_type(part.x, dtype), in_type(part.y, dtype)
+        rows = index.flatten()
         x, y = part.x.index_select(0, rows), part.y.index_select(0, rows)  # half the time of part.x[rows]
         if len(self.seeds) > 1:
             x, y = (values.unflatten(0, index.shape)[self.seed_row] for values in (x, y))

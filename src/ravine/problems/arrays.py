@@ -140,7 +140,7 @@ def _coded(x: Tensor) -> bool:
 
 
 def as_inputs(x: Any, name: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Inputs as float64 [n, d] or as bytes or float32 [n, c, h, w], and what was made of their shape."""
+    """Inputs as float64 [n, d] (float32 stays), or as bytes or float32 [n, c, h, w], and what was made of the shape."""
     if isinstance(x, _Codes):
         return x.x, ("whole numbers left as they are",)
     array = as_array(x, name)
@@ -152,7 +152,7 @@ def as_inputs(x: Any, name: str) -> tuple[Tensor, tuple[str, ...]]:
         bad = int((~np.isfinite(array)).sum())
         raise UserError(f"{name} holds {bad:,} values that are NaN or infinite: fill or remove them")
     if array.ndim <= 2:
-        return _tensor(array.reshape(len(array), -1), np.float64), ()
+        return _tensor(array.reshape(len(array), -1), np.float32 if array.dtype == np.float32 else np.float64), ()
     said: tuple[str, ...] = ()
     if array.ndim == 3:
         array = array[:, None]

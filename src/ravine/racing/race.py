@@ -7,28 +7,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ravine.baselines.compare import beside, predicted
 from ravine.engines.lane import Model
 from ravine.losses import loss_of
 from ravine.problems.decide import decided
 from ravine.problems.problem import Problem
 from ravine.racing.designs import Designs
+from ravine.racing.finals import called, new_run, on_test
 from ravine.racing.moment import Moment, Phase, moment_of
 from ravine.racing.pilot import planned
 from ravine.racing.plan import Plan
 from ravine.racing.programs import base_recipe
-from ravine.racing.ranking import best_by_rule, failures, ranking
+from ravine.racing.ranking import failures, ranking
 from ravine.racing.setup import Setup
 from ravine.racing.space import draw, widen
 from ravine.racing.spec import RaceSpec
-from ravine.racing.statistics import interval
 from ravine.results import Baselines, Interval, Standing
 from ravine.rules.interval import Search
 from ravine.rules.rule import name_of
 from ravine.training.interrupt import Request, stop_on_request
-from ravine.training.run import Candidate, Run
+from ravine.training.run import Run
 from ravine.training.saving import Saving
 from ravine.training.track import Track
 from ravine.training.world import World
@@ -114,7 +113,7 @@ class Race:
         if self.phase == "finals":
             yield from self._finals()
         if self.phase == "test":
-            self._look_at_test()
+            self.test, self.baselines = on_test(self.designs, self.runs, self.problem, self.spec.baselines)
             self.phase = "done"
             self._save(at_once=True)
         yield self._moment(1.0)
@@ -129,7 +128,7 @@ class Race:
         self.notes += [note for note in self.setup.notes if note not in self.notes]
         self.space = self.setup.space
         for candidate in draw(self.space, self.setup.budget):
-            self.runs.append(self._new("rung", candidate, self.spec.seed))
+            self.runs.append(new_run("rung", candidate, self.spec.seed))
         self.phase = "rungs"
 
     def _rungs(self) -> Iterator[Moment]:
@@ -149,14 +148,14 @@ class Race:
                 if run.rung < self.rung or self.rung == len(self.setup.rungs):
                     run.lane = None  # a loser's state is not needed again
             self._save(at_once=True)
-        self._call_finalists()
+        self.runs += called(self.runs, self.spec, self.setup.fresh)
         self.phase = "finals"
         self._save(at_once=True)
 
     def _widen(self) -> bool:
         tried = [(run.candidate, run.score) for run in self.runs]
         new = widen(self.space, tried, len(self.runs))
-        self.runs += [self._new("rung", candidate, self.spec.seed) for candidate in new]
+        self.runs += [new_run("rung", candidate, self.spec.seed) for candidate in new]
         for name in dict.fromkeys(name_of(candidate.rule) for candidate in new):
             search = self.space.ranges[name]["lr"]
             assert isinstance(search, Search)
@@ -166,41 +165,12 @@ class Race:
             )
         return bool(new)
 
-    def _call_finalists(self) -> None:
-        """The best configuration of the best rules, and each of these rules at its defaults, over fresh seeds."""
-        chosen = best_by_rule(self.runs)[: self.spec.finalists]
-        for best in chosen:
-            rule = name_of(best.candidate.rule)
-            defaults = (run.candidate for run in self.runs if run.candidate.origin == "default")
-            default = next((candidate for candidate in defaults if name_of(candidate.rule) == rule), None)
-            default = default if self.spec.defaults else None
-            for seed in self.setup.fresh:
-                self.runs.append(self._new("final", best.candidate, seed))
-                if default is not None and default != best.candidate:
-                    self.runs.append(self._new("default", default, seed))
-
     def _finals(self) -> Iterator[Moment]:
         field = [run for run in self.runs if run.stage != "rung"]
         yield from self._go(field, self.clock.ticks, keep_best=True)
         self.notes += failures(field)
         self.phase = "test"
         self._save(at_once=True)
-
-    def _look_at_test(self) -> None:
-        """The winner's runs, each at its best epoch, on the test part: the only time that part is used."""
-        rows = self.standings
-        if rows and rows[0].finalist and len(self.problem.test):
-            own = [run for run in self.runs if run.stage != "rung" and run.candidate.config == rows[0].config]
-            measured = [self.designs.tested(run, run.best) for run in own if run.best is not None]
-            self.test = interval([metric for _, metric in measured]), interval([loss for loss, _ in measured])
-            if self.spec.baselines and measured:
-                self.baselines = beside(self.problem, (self._on_test(run) for run in own if run.best is not None))
-
-    def _on_test(self, run: Run) -> Any:
-        """What a run's best model predicts for the test part: labels, or numbers."""
-        world = self.designs.of(run)
-        assert run.best is not None
-        return predicted(world.models[0].load(run.best), world.problem)
 
     def _go(self, field: Sequence[Run], to_tick: int, keep_best: bool = False) -> Iterator[Moment]:
         if self._track is None:
@@ -218,10 +188,6 @@ class Race:
             if self.out_of_time or self._request.made:
                 self._save(at_once=True)
                 raise KeyboardInterrupt
-
-    def _new(self, stage: Literal["rung", "final", "default"], candidate: Candidate, seed: int) -> Run:
-        name = f"c{candidate.config:03d}-s{seed}-{stage}"
-        return Run(name, candidate, seed, stage)
 
     def _moment(self, done: float) -> Moment:
         return moment_of(self.phase, self.rung, self.runs, done, self.seconds)

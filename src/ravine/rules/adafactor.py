@@ -9,7 +9,7 @@ from typing import final
 from ravine.rules.math import axes, maximum, minimum, mix, opaque, sqrt, tensor_norm
 from ravine.rules.matrix import either, is_matrix
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon
+from ravine.rules.usual import epsilon
 from ravine.types import Array, Scalar, State
 
 

@@ -1,4 +1,4 @@
-"""The Adam family: Adam, AdamW, AdaMax, NAdam, and what others print under the same names."""
+"""Adam and AdamW, and what others print under the same names."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from ravine.rules.math import absolute, debias, maximum, mix, sqrt
+from ravine.rules.math import debias, mix, sqrt
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon, shrinking, step_size
+from ravine.rules.usual import epsilon, shrinking, step_size
 from ravine.types import Array, Scalar, State
 
 
@@ -197,100 +197,3 @@ class AdamWIndependent(_Decaying):
     def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
         u, new = self.adam(g, s, w, t)
         return u - self.weight_decay * w, new
-
-
-@dataclass(frozen=True)
-class _Infinity(Moments, ABC):
-    family = "adamax"
-    slots = ("m", "n")
-    lr: Scalar = step_size(2e-3, "2e-5 2e-1")
-
-
-@final
-@dataclass(frozen=True)
-class Adamax(_Infinity):
-    """AdaMax: Adam with the running maximum of the gradient in place of its root mean square.
-
-        m <- b1 m + (1 - b1) g      n <- max(b2 n, |g| + eps)      u = -lr / (1 - b1^t) m / n
-
-    State: m [g], n [g].   Reference: Kingma & Ba 2015, arXiv:1412.6980, algorithm 2; epsilon is torch's addition.
-    """
-
-    differs = "epsilon added to the gradient's size inside the maximum (torch)"
-    when = "When rare large gradients upset Adam: one of them lowers the step for long, and none exceeds the rate."
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        m = mix(s["m"], g, self.beta1)
-        n = maximum(self.beta2 * s["n"], absolute(g) + self.eps)
-        return -self.lr * debias(m, self.beta1, t) / n, {"m": m, "n": n}
-
-
-@final
-@dataclass(frozen=True)
-class AdamaxOutside(_Infinity):
-    """AdaMax with epsilon beside the maximum, so that the maximum itself is the paper's.
-
-        n <- max(b2 n, |g|)      u = -lr / (1 - b1^t) m / (n + eps)
-
-    State: m [g], n [g]. With eps = 0 it is the paper's, which divides 0 by 0 where no gradient ever came.
-    Reference: Kingma & Ba 2015, algorithm 2; Keras's form.
-    """
-
-    dialect = "eps-outside"
-    differs = "epsilon added to the maximum (Keras; the paper with epsilon 0)"
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        m = mix(s["m"], g, self.beta1)
-        n = maximum(self.beta2 * s["n"], absolute(g))
-        return -self.lr * debias(m, self.beta1, t) / (n + self.eps), {"m": m, "n": n}
-
-
-@final
-@dataclass(frozen=True)
-class NAdam(Moments):
-    """NAdam: Adam that looks one momentum step ahead, its momentum warmed up.
-
-        mu_t = b1 (1 - 0.96^(t psi) / 2)      q <- q mu_t
-        u = -lr ((1 - mu_t) g / (1 - q) + mu_(t+1) m / (1 - q mu_(t+1))) / (sqrt(v^) + eps)
-
-    State: m [g], v [g^2], q [1], the product of all mu.   Reference: Dozat 2016, ICLR workshop; torch.optim.NAdam.
-    """
-
-    family = "nadam"
-    differs = "momentum warmed up by momentum_decay (Dozat's algorithm, torch)"
-    when = "Wherever Adam works, as a drop-in that often gets there in fewer steps; its rate is twice Adam's."
-    contender = True
-    scalars: ClassVar[dict[str, float]] = {"q": 1.0}
-    lr: Scalar = step_size(2e-3, "2e-5 2e-1")
-    momentum_decay: Scalar = hyper(
-        4e-3, "[0, inf)", "speed of the momentum's warm-up", unit="1 per step", symbol=r"\psi"
-    )
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        mu = self.beta1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
-        mu_next = self.beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * self.momentum_decay))
-        q = s["q"] * mu
-        m, v = self.moments(g, s)
-        ahead = (1 - mu) / (1 - q) * g + mu_next / (1 - q * mu_next) * m
-        return -self.lr * ahead / (sqrt(debias(v, self.beta2, t)) + self.eps), {"m": m, "v": v, "q": q}
-
-
-@final
-@dataclass(frozen=True)
-class NAdamConstant(Moments):
-    """NAdam with a constant momentum.
-
-        u = -lr (b1 m / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)) / (sqrt(v^) + eps)
-
-    State: m [g], v [g^2].   Reference: Dozat 2016, the algorithm with mu_t = b1.
-    """
-
-    family = "nadam"
-    dialect = "constant"
-    differs = "constant momentum, no warm-up (the paper's simplified form)"
-    lr: Scalar = step_size(2e-3, "2e-5 2e-1")
-
-    def update(self, g: Array, s: State, w: Array, t: Scalar) -> tuple[Array, State]:
-        m, v = self.moments(g, s)
-        ahead = self.beta1 * debias(m, self.beta1, t + 1) + (1 - self.beta1) * debias(g, self.beta1, t)
-        return -self.lr * ahead / (sqrt(debias(v, self.beta2, t)) + self.eps), {"m": m, "v": v}

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from ravine.rules.math import debias, mix, sqrt, where
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon, shrinking, step_size
+from ravine.rules.usual import epsilon, shrinking, step_size
 from ravine.types import Array, Scalar, State
 
 

@@ -9,7 +9,7 @@ from typing import final
 from ravine.rules.adam import Moments
 from ravine.rules.math import maximum, minimum, mix, sign, sqrt, where
 from ravine.rules.rule import hyper
-from ravine.rules.scaled import epsilon, step_size
+from ravine.rules.usual import epsilon, step_size
 from ravine.types import Array, Scalar, State
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from ravine.rules.distance import Found, guess, multiple
 from ravine.rules.math import maximum, sqrt, tensor_norm
-from ravine.rules.scaled import epsilon
+from ravine.rules.usual import epsilon
 from ravine.types import Array, Scalar, State
 
 

@@ -8,7 +8,7 @@ from typing import final
 from ravine.rules.adam import Moments
 from ravine.rules.math import debias, opaque, sqrt, tensor_norm, where
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon, step_size
+from ravine.rules.usual import epsilon, step_size
 from ravine.types import Array, Scalar, State
 
 DECAY = "pull of the weights towards zero"

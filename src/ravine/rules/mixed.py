@@ -9,7 +9,7 @@ from ravine.rules.adam import Moments
 from ravine.rules.descent import rate
 from ravine.rules.math import debias, log, maximum, minimum, mix, sqrt
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import shrinking
+from ravine.rules.usual import shrinking
 from ravine.types import Array, Scalar, State
 
 

@@ -10,7 +10,7 @@ from ravine.rules.adam import AdamW
 from ravine.rules.math import pulled
 from ravine.rules.matrix import MatrixRule, begun, longest, orthogonal, tallness
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon
+from ravine.rules.usual import epsilon
 from ravine.types import Array, Scalar, State
 
 RATE = "step size; a step has about this length in every direction"

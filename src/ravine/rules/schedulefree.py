@@ -9,7 +9,7 @@ from typing import ClassVar, final
 from ravine.rules.descent import rate
 from ravine.rules.math import debias, maximum, mix, sqrt
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon, shrinking, step_size
+from ravine.rules.usual import epsilon, shrinking, step_size
 from ravine.types import Array, Scalar, State
 
 TINY = 1e-300  # where no rate was above zero yet, the average takes nothing in

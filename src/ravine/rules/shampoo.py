@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import final
 
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import Adagrad, epsilon, step_size
+from ravine.rules.scaled import Adagrad
 from ravine.rules.spectral import SideRule, columns_product, inverse_root, ridged, rows_product, turned
+from ravine.rules.usual import epsilon, step_size
 from ravine.types import Array, Scalar, State
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 
 from ravine.rules.math import mix, sign
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import shrinking, step_size
+from ravine.rules.usual import shrinking, step_size
 from ravine.types import Array, Scalar, State
 
 

@@ -9,8 +9,8 @@ from typing import final
 from ravine.rules.adam import AdamW
 from ravine.rules.math import debias, maximum, minimum, mix, sqrt
 from ravine.rules.rule import Rule, hyper
-from ravine.rules.scaled import epsilon, step_size
 from ravine.rules.spectral import SideRule, basis, carried, columns_product, rows_product, turned, turned_back
+from ravine.rules.usual import epsilon, step_size
 from ravine.types import Array, Scalar, State
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from ravine.rules.math import maximum, minimum, mix, sign
 from ravine.rules.rule import Need, Rule, chain, hyper
-from ravine.rules.scaled import shrinking, step_size
+from ravine.rules.usual import shrinking, step_size
 from ravine.types import Array, Scalar, State
 
 

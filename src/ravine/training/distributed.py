@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from copy import deepcopy
-from typing import Any, Literal, TypeAlias, cast
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from ravine.engines.classes import mass_of
@@ -22,16 +18,15 @@ from ravine.engines.lane import Lane, Model
 from ravine.engines.noise import Keyed, noise_key
 from ravine.engines.precision import in_type
 from ravine.engines.share import Share, SharedBatchNorm, with_shared_batchnorm
-from ravine.engines.terms import held_of, watching
+from ravine.engines.terms import held_of
 from ravine.optim.discovered import FromRule
 from ravine.optim.groups import Group
 from ravine.problems.problem import Part
 from ravine.rules.rule import Rule, filled, needs_of, reads_elsewhere, scalars_of, slots_of, values, with_values
+from ravine.training.shards import flat, gathered, like
+from ravine.training.wrapped import Whole, replicated, sharded, synchronised
 from ravine.types import Loss
 
-# Buffers agree by themselves, batch normalisation's being computed from whole minibatches; torch 2.13 renamed the word
-_words = inspect.signature(DistributedDataParallel).parameters
-LOCAL: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in _words else "broadcast_buffers": False}
 Parallel: TypeAlias = Literal["ddp", "fsdp"]
 
 
@@ -50,30 +45,6 @@ class Timed(FromRule):
         """Step by this rule from now on."""
         self.template = rule
         self._rules.forget()
-
-
-class Whole(nn.Module):
-    """The module with its loss: what DDP and FSDP wrap, so that penalties are computed where weights are whole."""
-
-    def __init__(self, module: nn.Module, loss: Loss, model: Model, held: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.module, self.loss, self.terms, self.held = module, loss, model.terms, dict(held)
-        self.precision = model.precision
-
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The loss on a share; without targets the outputs, in full precision."""
-        if y is None:
-            return self.module(x)
-        watched = self.terms.watched if self.terms is not None else ()
-        with watching(self.module, watched) as seen, self.precision.pass_through(x.device.type):
-            out = self.module(x)
-        if self.precision.short is not None:
-            out = out.to(self.precision.master)
-            seen = {name: value.to(self.precision.master) for name, value in seen.items()}
-        if self.terms is None:
-            return self.loss(out, y)
-        named = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
-        return self.loss(out, y) + self.terms.value(named, seen, self.held)
 
 
 class Distributed:
@@ -158,8 +129,7 @@ class Distributed:
         if isinstance(self.whole, FSDPModule):
             return self.whole
         if self.replica is None:
-            idle = has_idle(self.whole, x, y)
-            self.replica = DistributedDataParallel(self.whole, **LOCAL, find_unused_parameters=idle)
+            self.replica = replicated(self.whole, x, y)
         return self.replica
 
     def _set_noise(self, piece: int, share: Share) -> None:
@@ -247,64 +217,3 @@ class Distributed:
         for number, p in enumerate(self.parameters.values()):
             own = {slot: like(views[slot][number], p) for slot in views}
             self.optimizer.state[p] = {"step": lane.step, **own, **scalars_of(self.rule), **lane.scalars}
-
-
-def sharded(whole: Whole, size: int) -> None:
-    """Shard weights, gradients and the optimizer's state by FSDP2, layer by layer."""
-    mesh = init_device_mesh(next(whole.parameters()).device.type, (size,))
-    if whole.terms is None:  # penalties need all weights whole at the same time
-        for layer in layers_of(whole.module):
-            fully_shard(layer, mesh=mesh)
-    fully_shard(whole, mesh=mesh)
-
-
-def synchronised(shared: nn.Module, last: bool) -> AbstractContextManager[Any]:
-    """Gradients cross over with the last piece only; each process adds up its own until then."""
-    if isinstance(shared, DistributedDataParallel):
-        return nullcontext() if last else shared.no_sync()
-    assert isinstance(shared, FSDPModule)
-    shared.set_requires_gradient_sync(last)
-    return nullcontext()
-
-
-def layers_of(module: nn.Module) -> list[nn.Module]:
-    """The children that can be sharded one by one: those with weights of their own, which no other child uses."""
-    children = [c for c in module.children() if any(True for _ in c.parameters())]
-    ids = [{id(p) for p in c.parameters()} for c in children]
-    if any(a & b for i, a in enumerate(ids) for b in ids[:i]):
-        return []
-    containers = (nn.ModuleList, nn.ModuleDict, nn.ParameterList)
-    return [child for child in children if not isinstance(child, containers)]
-
-
-def has_idle(whole: Whole, x: Tensor, y: Tensor) -> bool:
-    """Whether some parameter is of no use to the loss, for which DDP would wait in vain; found out on a copy."""
-    copy = deepcopy(whole)
-    trained = [p for p in copy.parameters() if p.requires_grad]
-    with torch.enable_grad():
-        found = torch.autograd.grad(copy(x, y), trained, allow_unused=True)
-    return any(g is None for g in cast(Sequence[Tensor | None], found))
-
-
-def gathered(x: Tensor) -> Tensor:
-    """A copy of the whole tensor on the CPU; of a sharded one every process must ask."""
-    full = x.detach()
-    full = full.full_tensor() if isinstance(full, DTensor) else full
-    return full.to("cpu", copy=True)
-
-
-def flat(parts: Sequence[Tensor]) -> Tensor:
-    """The whole tensors one after another, gathered one by one."""
-    whole = torch.empty(sum(p.numel() for p in parts), dtype=parts[0].dtype)
-    begin = 0
-    for p in parts:
-        whole[begin : begin + p.numel()] = gathered(p).reshape(-1)
-        begin += p.numel()
-    return whole
-
-
-def like(x: Tensor, p: Tensor) -> Tensor:
-    """A copy of a whole tensor that lies as the parameter does; of a sharded one, this process's shard."""
-    if isinstance(p, DTensor) and x.shape == p.shape:
-        return distribute_tensor(x.clone().to(p.device), p.device_mesh, p.placements, src_data_rank=None)
-    return x.to(p.device, copy=True)

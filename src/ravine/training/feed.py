@@ -14,6 +14,8 @@ from ravine.training.ahead import Ahead
 from ravine.training.clock import Batches, Clock
 from ravine.training.samples import SampleLog
 
+FETCHED = 1 << 19  # bytes of inputs that are taken at once, for several steps: so much stays in a processor's cache
+
 
 class Feed:
     """The minibatches of a problem's training part, as a function of (seed, step) alone.
@@ -26,6 +28,9 @@ class Feed:
         self.batches = Batches(clock, self._visits)
         self._seeds: list[int] = []
         self._ahead: Ahead | None = None
+        self._resident = not problem.train.streamed and problem.augment is None
+        self._fetched: list[Part] = []  # the minibatches of the steps from that one on
+        self._reach = range(0)
 
     def at(self, seeds: list[int], step: int) -> tuple[Part, Tensor]:
         """Samples, and which of them each seed sees at that step: int64 [seeds, batch].
@@ -33,13 +38,39 @@ class Feed:
         Where they are in memory and not augmented, they are the training part and places in it; else the minibatches
         alone.
         """
-        train, index = self.problem.train, self.batches.at(seeds, step)
+        index = self.batches.at(seeds, step)
+        if self._resident:
+            self._note(step, index)
+            return self.problem.train, index
+        return self.take(seeds, step), torch.arange(index.numel()).view(index.shape)
+
+    def take(self, seeds: list[int], step: int) -> Part:
+        """The samples alone that the seeds see at that step, one seed's after another's.
+
+        Those in memory are fetched for several steps at once.
+        """
+        if self._resident:
+            return self._fetched_at(seeds, step)
+        index = self.batches.at(seeds, step)
+        self._note(step, index)
+        return self._reader(seeds).at(step) if self.problem.train.streamed else self._made(seeds, step, index)
+
+    def _fetched_at(self, seeds: list[int], step: int) -> Part:
         if self.log is not None:
-            self.log.record(step, train.named(index.flatten()))
-        if not train.streamed and self.problem.augment is None:
-            return train, index
-        part = self._reader(seeds).at(step) if train.streamed else self._made(seeds, step, index)
-        return part, torch.arange(index.numel()).view(index.shape)
+            self._note(step, self.batches.at(seeds, step))
+        if step not in self._reach or seeds != self._seeds:
+            first, train = self.batches.at(seeds, step), self.problem.train
+            wanted = max(1, FETCHED // max(1, first.numel() * train.x[0].nbytes))
+            end = self.clock.starts[self.clock.place(step)[0] + 1]
+            self._seeds, self._reach = list(seeds), range(step, min(step + wanted, end))
+            rows = torch.cat([self.batches.at(seeds, later).flatten() for later in self._reach])
+            parts = (values.index_select(0, rows).split(first.numel()) for values in (train.x, train.y))
+            self._fetched = [Part(x, y) for x, y in zip(*parts, strict=True)]
+        return self._fetched[step - self._reach.start]
+
+    def _note(self, step: int, index: Tensor) -> None:
+        if self.log is not None:
+            self.log.record(step, self.problem.train.named(index.flatten()))
 
     def close(self) -> None:
         """End the threads that read ahead."""

@@ -60,22 +60,26 @@ def advance(
     with closing(_feed(lanes, problem, clock, log)) as feed:
         while tick < to_tick:
             tick += 1
-            total = torch.zeros(len(lanes), dtype=torch.float64)
-            count = torch.zeros(len(lanes), dtype=torch.float64)  # steps that were taken, where some may be left out
             begin, end = lanes.step_count, clock.step_at(tick)
             seen: list[Tensor] = []
             with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
                 for step in range(begin, end):
-                    part, index = feed.at(lanes.seeds, step)
-                    losses = lanes.step(part, index, clock.time(step), clock.pieces)
-                    if isinstance(lanes, Lanes) and lanes.scaled:
-                        count += losses.isfinite()
-                        losses = losses.nan_to_num(0.0, 0.0, 0.0)
-                    total += losses
-                    seen.append(losses)
-            taken = count if isinstance(lanes, Lanes) and lanes.scaled else end - begin
+                    if isinstance(lanes, Lanes) and isinstance(feed, Feed) and len(lanes.seeds) == clock.pieces == 1:
+                        seen.append(lanes.step_on(feed.take(lanes.seeds, step), clock.time(step)))
+                    else:
+                        part, index = feed.at(lanes.seeds, step)
+                        seen.append(lanes.step(part, index, clock.time(step), clock.pieces))
+            total, taken = _added(seen, some_left_out=isinstance(lanes, Lanes) and lanes.scaled)
             measured = measure(lanes, problem, tick, total / taken, criterion)
             yield measured if bool(total.isfinite().all()) else replace(measured, failed=failures(seen, begin))
+
+
+def _added(losses: list[Tensor], some_left_out: bool) -> tuple[Tensor, Tensor | int]:
+    """The sum of each lane's losses [K], and of how many steps: of those taken, where some may be left out."""
+    table = torch.stack(losses).double()
+    if not some_left_out:
+        return table.sum(0), len(table)
+    return table.nan_to_num(0.0, 0.0, 0.0).sum(0), table.isfinite().sum(0)
 
 
 def _feed(lanes: Runner, problem: Problem | Joined, clock: Clock, log: SampleLog | None) -> Feed | JoinedFeed:
