@@ -283,7 +283,7 @@ def test_a_range_test_of_a_table_says_where_to_train_and_draws_it(capfd: pytest.
     command = ("lr", "my.csv", "--target", "price", "--model", "mlp:16", "--seeds", "2", "--steps", "100")
     assert call(*command, "--out", "lr.html") == 0
     shown = capfd.readouterr().out
-    assert "at a learning rate from" in shown and "Plot: lr.html" in shown and "<html" in Path("lr.html").read_text()
+    assert "at a learning rate from" in shown and "Page: lr.html" in shown and "<html" in Path("lr.html").read_text()
     assert call(*command, "--json") == 0
     facts = json.loads(capfd.readouterr().out)
     assert 0 < facts["low"] < facts["high"] and len(facts["losses"]) == 2

@@ -11,6 +11,7 @@ from ravine.augment import chosen, geometry, mixing, values
 from ravine.augment.pipeline import Augment, check_order
 from ravine.augment.step import Step
 from ravine.errors import UserError, unknown
+from ravine.schedules.named import named
 from ravine.schedules.schedule import settings
 from ravine.schedules.spec import check
 
@@ -42,19 +43,11 @@ def from_spec(spec: Mapping[str, Any]) -> Step:
     >>> from_spec({"name": "crop", "pad": 2})
     Crop(p=1.0, pad=2)
     """
-    kinds = catalogue()
-    name = spec.get("name")
-    if not isinstance(name, str):
-        raise UserError(f'a step of augment needs a name, such as name = "flip"; got {dict(spec)!r}')
-    if name not in kinds:
-        raise unknown("step of augment", name, kinds)
-    declared = settings(kinds[name])
-    for field, value in spec.items():
-        if field != "name" and field not in declared:
-            raise unknown(f"setting of {name}", field, declared)
-        if field != "name" and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise UserError(f"augment {name}: {field} must be a number, got {value!r}")
-    return check(kinds[name](**{field: value for field, value in spec.items() if field != "name"}))
+    kind, given = named(spec, catalogue(), "a step of augment", "flip")
+    for field, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"augment {kind.name}: {field} must be a number, got {value!r}")
+    return check(kind(**given))
 
 
 def to_spec(step: Step) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import typer
 
 from ravine.cli import options
 from ravine.cli.app import app
+from ravine.cli.found import check_page, tell
 
 
 @app.command()
@@ -41,15 +42,11 @@ def batch(
       ravine batch my.csv --target price --rule adam --lr 1e-3
       ravine batch mnist --model cnn:8,16 --batch 64 --epochs 3 --out batch.html
     """
-    import sys
-
     from rich.console import Console
 
     from ravine.batches import batch_study
-    from ravine.files import check_file
 
-    if out is not None:
-        check_file(out, ".html", in_folder=True)
+    check_page(out)
     shown = Console(stderr=True)
     status = shown.status("") if shown.is_terminal and not json else None
     if status is not None:
@@ -62,12 +59,4 @@ def batch(
     finally:
         if status is not None:
             status.stop()
-    if json:
-        from json import dumps
-
-        print(dumps(found.facts()))
-    else:
-        Console().print(found, highlight=False)
-    if out is not None:
-        written = found.report(out)
-        print(f"Figures: {written}", file=sys.stderr if json else sys.stdout)
+    tell(found, out, json)

@@ -8,6 +8,7 @@ import typer
 
 from ravine.cli import options
 from ravine.cli.app import app
+from ravine.cli.found import check_page, tell
 
 
 @app.command()
@@ -39,26 +40,13 @@ def lr(
       ravine lr mnist --model cnn:16,32 --rule momentum --batch 128 --out lr.html
       ravine lr mycode.train:problem --rule nadam --json
     """
-    from ravine.files import check_file
     from ravine.rates import lr_range_test
 
-    if out is not None:
-        check_file(out, ".html", in_folder=True)
+    check_page(out)
     found = lr_range_test(
         source, model=model, optimizer=rule, loss=loss, batch=batch, low=low, high=high, steps=steps, seeds=seeds,
         seed=seed, tried=tried, target=target,
     )  # fmt: skip
-    if json:
-        from json import dumps
-
-        print(dumps(found.facts()))
-    else:
-        from rich.console import Console
-
-        Console().print(found, highlight=False)
-    if out is not None:
-        written = found.report(out)
-        if not json:
-            print(f"Plot: {written}")
+    tell(found, out, json)
     if found.low is None:
         raise typer.Exit(1)

@@ -100,28 +100,15 @@ class RavineClassifier(ClassifierMixin, Estimator):
         race_budget: int = 32,
         random_state: Any = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.model = model
-        self.activation = activation
-        self.norm = norm
-        self.noise = noise
-        self.init = init
-        self.loss = loss
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.optimizer_options = optimizer_options
-        self.schedule = schedule
-        self.penalty = penalty
-        self.preprocess = preprocess
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
+        super().__init__(
+            hidden_layer_sizes, model=model, activation=activation, norm=norm, noise=noise, init=init,
+            loss=loss, optimizer=optimizer, learning_rate=learning_rate,
+            optimizer_options=optimizer_options, schedule=schedule, penalty=penalty, preprocess=preprocess,
+            batch_size=batch_size, max_epochs=max_epochs, tol=tol, n_iter_no_change=n_iter_no_change,
+            early_stopping=early_stopping, validation_fraction=validation_fraction, race_budget=race_budget,
+            random_state=random_state,
+        )  # fmt: skip
         self.class_weight = class_weight
-        self.race_budget = race_budget
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on samples X [n, features] (array, sparse matrix, or frame, which may hold words) and labels y."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 
 from ravine.estimators.base import Estimator
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 class RavineRegressor(RegressorMixin, Estimator):
@@ -36,53 +32,6 @@ class RavineRegressor(RegressorMixin, Estimator):
     >>> bool(RavineRegressor((32,), max_epochs=30, random_state=0).fit(x, y).score(x, y) > 0.4)
     True
     """
-
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (100,),
-        *,
-        model: str | Callable[[], nn.Module] | None = None,
-        activation: str = "relu",
-        norm: str = "auto",
-        noise: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        init: str | Mapping[str, Any] | None = None,
-        loss: str | Mapping[str, Any] = "auto",
-        optimizer: str = "adam",
-        learning_rate: float | None = None,
-        optimizer_options: Mapping[str, Any] | None = None,
-        schedule: str | Mapping[str, Any] | None = None,
-        penalty: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        preprocess: str | Sequence[str] | None = "standardise",
-        batch_size: int | str = "auto",
-        max_epochs: int = 200,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 10,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        race_budget: int = 32,
-        random_state: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.model = model
-        self.activation = activation
-        self.norm = norm
-        self.noise = noise
-        self.init = init
-        self.loss = loss
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.optimizer_options = optimizer_options
-        self.schedule = schedule
-        self.penalty = penalty
-        self.preprocess = preprocess
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.race_budget = race_budget
-        self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
         tags: Any = super().__sklearn_tags__()

@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ravine.errors import UserError, unknown
+from ravine.errors import UserError
 from ravine.initial.initial import Initial
 from ravine.schedules import check as check
 from ravine.schedules import settings
+from ravine.schedules.named import named
 
 
 def catalogue() -> dict[str, type[Initial]]:
@@ -31,19 +32,10 @@ def from_spec(spec: str | Mapping[str, Any] | Initial | Any) -> Initial:
         return check(spec)
     if not isinstance(spec, str | Mapping):
         raise UserError(f'an initialiser is a name, such as "he", or a table with a name, got {spec!r}')
-    table = _words(spec) if isinstance(spec, str) else dict(spec)
-    name = table.pop("name", None)
-    if not isinstance(name, str):
-        raise UserError(f'an initialiser needs a name, such as name = "he"; got {spec!r}')
     kinds = catalogue()
     names = {**kinds, **{other: kind for kind in kinds.values() for other in kind.also}}
-    if name not in names:
-        raise unknown("initialiser", name, names)
-    declared = settings(names[name])
-    for field in table:
-        if field not in declared:
-            raise unknown(f"setting of {name}", field, declared)
-    return check(names[name](**table))
+    kind, given = named(_words(spec) if isinstance(spec, str) else spec, names, "an initialiser", "he")
+    return check(kind(**given))
 
 
 def to_spec(initial: Initial) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ravine.errors import UserError, unknown
+from ravine.errors import UserError
 from ravine.noise.part import Noise
-from ravine.schedules.schedule import settings
+from ravine.schedules.named import named
 from ravine.schedules.spec import check
 
 
@@ -22,19 +22,10 @@ def catalogue() -> dict[str, type[Noise]]:
 
 def noise_from_spec(spec: Mapping[str, Any]) -> Noise:
     """The checked noise of {"name": "dropout", "drop": 0.2, "on": "input"}."""
-    kinds, name = catalogue(), spec.get("name")
-    if not isinstance(name, str):
-        raise UserError(f'noise needs a name, such as name = "dropout"; got {dict(spec)!r}')
-    if name not in kinds:
-        raise unknown("noise", name, kinds)
-    declared = settings(kinds[name])
-    given = {field: value for field, value in spec.items() if field != "name"}
-    for field, value in given.items():
-        if field != "on" and field not in declared:
-            raise unknown(f"setting of {name}", field, [*declared, "on"])
-        if field == "on" and (not isinstance(value, str) or not value):
-            raise UserError(f'{name}: on is a word in quotes, such as on = "input", got {value!r}')
-    return check(kinds[name](**given))
+    kind, given = named(spec, catalogue(), "noise", "dropout", ["on"])
+    if "on" in given and not (isinstance(given["on"], str) and given["on"]):
+        raise UserError(f'{kind.name}: on is a word in quotes, such as on = "input", got {given["on"]!r}')
+    return check(kind(**given))
 
 
 def _named(kind: type[Noise]) -> list[type[Noise]]:

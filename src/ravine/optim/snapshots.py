@@ -24,9 +24,7 @@ class Ensemble(nn.Module):
     argmax mean for it what they mean for a member.
     """
 
-    def __init__(
-        self, members: Sequence[nn.Module], task: Task = "classification", heads: Sequence[Head] = ()
-    ) -> None:
+    def __init__(self, members: Sequence[nn.Module], task: Task = "classification", heads: Sequence[Head] = ()) -> None:
         super().__init__()
         if not members:
             raise UserError("an ensemble needs one model at least")

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from ravine.errors import UserError, unknown
+from ravine.errors import UserError
 from ravine.penalties import activations, projections, weights
 from ravine.penalties.part import Part
+from ravine.schedules.named import named
 from ravine.schedules.schedule import settings
 from ravine.schedules.spec import check
 
@@ -23,23 +24,20 @@ def catalogue() -> dict[str, type[Part]]:
 
 def part_from_spec(spec: Mapping[str, Any]) -> Part:
     """The checked part of {"name": "l2", "strength": 1e-4, "on": "*.weight"}."""
-    kinds, name = catalogue(), spec.get("name")
-    if not isinstance(name, str):
-        raise UserError(f'a penalty needs a name, such as name = "l2"; got {dict(spec)!r}')
-    if name not in kinds:
-        raise unknown("penalty", name, kinds)
-    kind = kinds[name]
-    words = [field.name for field in fields(kind) if field.name not in settings(kind)]
-    for field, value in spec.items():
-        if field == "name":
-            continue
-        if field not in (*settings(kind), *words):
-            raise unknown(f"setting of {name}", field, [*settings(kind), *words])
+    kinds = catalogue()
+    words = _words(kinds[str(spec.get("name"))]) if spec.get("name") in kinds else []
+    kind, given = named(spec, kinds, "a penalty", "l2", words)
+    for field, value in given.items():
         if field in words and not isinstance(value, str):
-            raise UserError(f'{name}: {field} is a word in quotes, such as on = "*.weight", got {value!r}')
-    if "other" in words and not spec.get("other"):
-        raise UserError(f"{name}: give other, the pattern of the second set")
-    return check(kind(**{field: value for field, value in spec.items() if field != "name"}))
+            raise UserError(f'{kind.name}: {field} is a word in quotes, such as on = "*.weight", got {value!r}')
+    if "other" in words and not given.get("other"):
+        raise UserError(f"{kind.name}: give other, the pattern of the second set")
+    return check(kind(**given))
+
+
+def _words(kind: type[Part]) -> list[str]:
+    """The fields that say where a part acts."""
+    return [field.name for field in fields(kind) if field.name not in settings(kind)]
 
 
 def _final(kind: type[Part]) -> Iterator[type[Part]]:

@@ -65,7 +65,7 @@ def ranking(runs: Sequence[Run]) -> list[Standing]:
     rows = [_finalist(place, one, final[0], len(final) - 1) for place, one in enumerate(final)]
     taken = {row.rule for row in rows}
     others = [run for run in best_by_rule(runs) if name_of(run.candidate.rule) not in taken]
-    return [*rows, *(_other(len(rows) + place + 1, run) for place, run in enumerate(others))]
+    return [*rows, *(_standing(len(rows) + place + 1, [run], finalist=False) for place, run in enumerate(others))]
 
 
 def failures(field: Sequence[Run]) -> list[str]:
@@ -128,43 +128,36 @@ def _further(own: Sequence[Run]) -> dict[str, Interval | None]:
 def _finalist(place: int, one: _Finalist, best: _Finalist, others: int) -> Standing:
     difference = paired(one.scores, best.scores, comparisons=max(1, others)) if place else None
     tie = difference is not None and difference.low <= 0 and one.is_steady >= best.is_steady
-    speaker = one.chosen[0]
-    return Standing(
-        rank=1 if place == 0 or tie else place + 1,
-        tie=tie,
-        rule=name_of(speaker.candidate.rule),
-        config=speaker.candidate.config,
-        hypers=_hypers(speaker),
-        schedule=speaker.candidate.schedule,
-        finalist=True,
-        valid_loss=interval(one.scores),
-        metric=_metrics(one.chosen),
-        difference=difference,
-        default_loss=_losses(one.default) if one.default else None,
-        tuning=one.tuning,
-        tuning_paid=one.tuning.high < 0 if one.tuning else None,
-        choices=dict(speaker.candidate.choices),
-        metrics=_further(one.chosen),
+    return _standing(1 if place == 0 or tie else place + 1, one.chosen, finalist=True).model_copy(
+        update={
+            "tie": tie,
+            "difference": difference,
+            "default_loss": _losses(one.default) if one.default else None,
+            "tuning": one.tuning,
+            "tuning_paid": one.tuning.high < 0 if one.tuning else None,
+        }
     )
 
 
-def _other(rank: int, run: Run) -> Standing:
+def _standing(rank: int, own: Sequence[Run], finalist: bool) -> Standing:
+    """A row of the ranking by itself, compared with nothing yet."""
+    speaker = own[0].candidate
     return Standing(
         rank=rank,
         tie=False,
-        rule=name_of(run.candidate.rule),
-        config=run.candidate.config,
-        hypers=_hypers(run),
-        schedule=run.candidate.schedule,
-        finalist=False,
-        valid_loss=_losses([run]),
-        metric=_metrics([run]),
+        rule=name_of(speaker.rule),
+        config=speaker.config,
+        hypers=_hypers(own[0]),
+        schedule=speaker.schedule,
+        finalist=finalist,
+        valid_loss=_losses(own),
+        metric=_metrics(own),
         difference=None,
         default_loss=None,
         tuning=None,
         tuning_paid=None,
-        choices=dict(run.candidate.choices),
-        metrics=_further([run]),
+        choices=dict(speaker.choices),
+        metrics=_further(own),
     )
 
 

@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
-from ravine.errors import UserError, unknown
+from ravine.errors import UserError
+from ravine.schedules.named import named
 from ravine.schedules.schedule import Schedule, Setting, settings
 
 
@@ -55,18 +56,9 @@ def from_spec(spec: str | Mapping[str, Any]) -> Schedule:
     """
     if isinstance(spec, str):
         spec = {"name": spec}
-    kinds = catalogue()
-    name = _table(spec).get("name")
-    if not isinstance(name, str):
-        raise UserError(f'a schedule needs a name, such as name = "cosine"; got {dict(spec)!r}')
-    if name not in kinds:
-        raise unknown("schedule", name, kinds)
-    declared = settings(kinds[name])
-    given = {field: value for field, value in spec.items() if field != "name"}
-    for field in given:
-        if field not in declared:
-            raise unknown(f"setting of {name}", field, declared) if declared else UserError(f"{name} has no settings")
-    return check(kinds[name](**{field: _read(declared[field], value) for field, value in given.items()}))
+    kind, given = named(_table(spec), catalogue(), "a schedule", "cosine")
+    declared = settings(kind)
+    return check(kind(**{field: _read(declared[field], value) for field, value in given.items()}))
 
 
 def to_spec(schedule: Schedule) -> dict[str, Any]:

@@ -42,12 +42,19 @@ def settle(connection: Connection, table: Table, record: str, runs: Container[st
     than writing one, and what is read within the transaction is true whoever else has written.
     """
     said, key_of = _statements(table, _mark(connection)), _key_of(table)
-    there = {key_of(row): tuple(row) for row in connection.exec_driver_sql(said.look, (record,))}
-    wanted = {key_of(row): row for row in rows}
-    gone = [key for key in there if key[1] in runs and key not in wanted]
+    there, told = set(_all(connection, said.look, record)), set(rows)
+    new = [row for row in rows if row not in there]
+    gone = {key_of(row) for row in there - told if row[1] in runs}.difference(map(key_of, new))
     if gone:
-        connection.exec_driver_sql(said.drop, gone)
-    put(connection, table, [row for key, row in wanted.items() if there.get(key) != row])
+        connection.exec_driver_sql(said.drop, list(gone))
+    put(connection, table, new)
+
+
+def _all(connection: Connection, query: str, record: str) -> Sequence[Row]:
+    """The driver's own rows, which SQLAlchemy would wrap one by one."""
+    cursor = connection.exec_driver_sql(query, (record,)).cursor
+    assert cursor is not None
+    return cursor.fetchall()
 
 
 def _mark(connection: Connection) -> str:

@@ -144,12 +144,14 @@ def hyper_rows(record: str, runs: Iterable[RunResult]) -> Iterator[Row]:
 def point_rows(record: str, points: Iterable[tuple[str, Point]]) -> Iterator[Row]:
     """A row a point; each comes with the id of its run."""
     for run, point in points:
-        numbers = point.train_loss, point.valid_loss, point.metric
-        yield record, run, point.epoch, *map(_number, numbers)
+        train, valid, metric = point.train_loss, point.valid_loss, point.metric
+        if valid != valid or metric != metric or train != train:  # NaN, which SQL does not know
+            train, valid, metric = map(_number, (train, valid, metric))
+        yield record, run, point.epoch, train, valid, metric
 
 
 def _number(value: float | None) -> float | None:
-    """A number as SQL has it: it knows no NaN."""
+    """A number as SQL has it."""
     return None if value != value else value
 
 
