@@ -141,7 +141,8 @@ ROWS = {
     "R14": "noise_layers: r14_noise_on_the_inputs_of_a_linear_model_is_ridge; augment: noise_is_ridge_regression",
     "R15": "lab: row_r15_the_fast_gradient_sign_is_its_equation_and_stays_in_the_box",
     "R16": "losses: r16_the_two_conventions_of_label_smoothing; lab: surplus_is_confidence_less_accuracy",
-    "R17": "transfer: r17_a_hundred_labels_are_worth_more_after_other_digits",
+    "R17": "transfer: r17_a_hundred_labels_are_worth_more_after_other_digits; "
+    "multitask: the_joint_loss_is_the_weighted_sum_of_torchs learned_weights_step_as_torch_does",
     "R18": "ensembles: r18_errors_of_known_correlation_average_as_the_formula_says "
     "r18_the_variance_of_a_mean_of_independent_predictors_is_one_over_their_number "
     "r18_trained_members_gain_what_their_correlation_elsewhere_predicts "
@@ -150,7 +151,8 @@ ROWS = {
     "r19_simple_fits_are_biased_and_rich_ones_vary r19_the_error_of_estimation_falls_as_one_over_the_root_of_n "
     "r19_overfitting_shows_in_the_size_of_the_weights",
     "R20": "evaluation: r20_each_of_800_examples_lies_in_exactly_one_of_four_folds_of_200 "
-    "r20_choosing_makes_an_estimate_look_better_than_it_is",
+    "r20_choosing_makes_an_estimate_look_better_than_it_is; "
+    "folds: folds_as_lanes_give_what_each_fold_alone_gives; groups: each_group_is_held_out_in_exactly_one_fold",
     "R21": "rows_classical: row_r21_the_contrast_of_distances_vanishes_with_the_dimension "
     "row_r21_neighbours_by_k_and_distance_on_small_photographs",
     "R22": "rows_classical: row_r22_a_linear_classifier_fails_on_xor_and_is_perfect_in_polar_coordinates "

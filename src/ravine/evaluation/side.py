@@ -24,6 +24,7 @@ from ravine.training.interrupt import Request
 from ravine.training.joined import joined
 from ravine.training.loop import evaluate, metrics_of
 from ravine.training.model import model_for, penalised
+from ravine.training.piece import width_of
 from ravine.training.run import Candidate, Run
 from ravine.training.saving import Saving
 from ravine.training.track import Track
@@ -165,7 +166,10 @@ def tested(model: Model, run: Run, loss: Loss, problem: Problem) -> tuple[float,
     assert run.best is not None
     module = model.load(run.best).eval()
     kept: list[Tensor] = []
-    one, metric = evaluate(lambda x: module(in_type(x, model.dtype)).unsqueeze(0), 1, loss, problem, problem.test, kept)
+    width = width_of(module, problem.test)
+    one, metric = evaluate(
+        lambda x: module(in_type(x, model.dtype)).unsqueeze(0), 1, loss, problem, problem.test, kept, width
+    )
     return one.item(), metric.item(), metrics_of(problem, problem.test, kept, 1)[0]
 
 

@@ -16,8 +16,6 @@ from ravine.training.clock import Clock
 from ravine.training.feed import Feed
 from ravine.types import Loss
 
-ROWS = 2**17  # outputs of all lanes that are measured at a time
-
 
 @dataclass(frozen=True, eq=False)
 class Joined:
@@ -81,16 +79,16 @@ class JoinedFeed:
 
 @torch.no_grad()
 def evaluate_each(
-    predict: Callable[[Tensor], Tensor], loss: Loss, problems: Sequence[Problem]
+    predict: Callable[[Tensor], Tensor], loss: Loss, problems: Sequence[Problem], rows: int
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Mean loss and metric [K] of lanes on the validation parts of their problems, and the outputs of each.
 
-    ``predict`` takes [K, n, ...]. A part that is shorter than another is filled up with its last sample, whose outputs
-    are left out.
+    ``predict`` takes [K, n, ...], here of at most ``rows`` samples. A part that is shorter than another is filled up
+    with its last sample, whose outputs are left out.
     """
     parts = [problem.valid for problem in problems]
     counts = [metric_of(problem) for problem in problems]
-    longest, rows = max(map(len, parts)), max(64, ROWS // (len(parts) * max(1, problems[0].outputs)))
+    longest = max(map(len, parts))
     mean, mass = torch.zeros(len(parts), dtype=torch.float64), [0.0] * len(parts)
     total = torch.zeros(len(parts), dtype=torch.float64)
     kept: list[list[Tensor]] = [[] for _ in parts]

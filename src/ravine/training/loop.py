@@ -22,6 +22,7 @@ from ravine.training.failing import failures
 from ravine.training.feed import Feed
 from ravine.training.joined import Joined, JoinedFeed, evaluate_each
 from ravine.training.layered import Runner
+from ravine.training.piece import rows_of, width_in_lanes, width_of
 from ravine.training.samples import SampleLog
 from ravine.types import Loss
 
@@ -110,7 +111,8 @@ def measure(
         nothing = metrics_of(problem, problem.valid, [], len(lanes))
         return Measured(tick, train_loss, train_loss, torch.full_like(train_loss, torch.nan), nothing)
     kept: list[Tensor] | None = [] if problem.metrics else None
-    loss, metric = evaluate(lanes.predict, len(lanes), criterion or lanes.loss, problem, problem.valid, kept)
+    width = width_in_lanes(lanes.model, problem.valid)
+    loss, metric = evaluate(lanes.predict, len(lanes), criterion or lanes.loss, problem, problem.valid, kept, width)
     return Measured(tick, train_loss, loss, metric, metrics_of(problem, problem.valid, kept or [], len(lanes)))
 
 
@@ -120,7 +122,8 @@ def _measure_each(
     """The same where each lane has a validation part of its own."""
     assert isinstance(lanes, Lanes)
     own = [folds.problems[fold] for fold in lanes.each_fold]
-    loss, metric, outs = evaluate_each(lanes.predict_each, criterion or lanes.loss, own)
+    rows = rows_of(len(own), own[0].outputs, width_in_lanes(lanes.model, own[0].valid))
+    loss, metric, outs = evaluate_each(lanes.predict_each, criterion or lanes.loss, own, rows)
     further = [metrics_of(p, p.valid, [out.unsqueeze(0)], 1)[0] for p, out in zip(own, outs, strict=True)]
     return Measured(tick, train_loss, loss, metric, further)
 
@@ -133,13 +136,14 @@ def evaluate(
     problem: Problem,
     part: Part,
     kept: list[Tensor] | None = None,
+    width: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Mean loss and metric on a part, each [K], of the lanes behind ``predict`` [n, ...] -> [K, n, outputs].
 
-    The outputs are put into ``kept``, where it is given.
+    The outputs are put into ``kept``, where it is given; ``width`` is that of the widest activation, where it is known.
     """
     count = metric_of(problem)
-    rows = max(64, 2**17 // (lanes * max(1, problem.outputs)))
+    rows = rows_of(lanes, problem.outputs, width)
     mean = torch.zeros(lanes, dtype=torch.float64)
     total = torch.zeros(lanes, dtype=torch.float64)
     mass = 0.0
@@ -171,15 +175,14 @@ def confusion_of(module: nn.Module, problem: Problem, part: Part) -> list[list[i
     if problem.task != "classification":
         return []
     kept: list[Tensor] = []
-    module.eval()
-    dtype = type_of(module)
-    evaluate(lambda x: module(in_type(x, dtype)).unsqueeze(0), 1, lambda out, y: out.sum() * 0, problem, part, kept)
+    width, dtype = width_of(module, part), type_of(module)
+    nothing: Loss = lambda out, y: out.sum() * 0  # noqa: E731
+    evaluate(lambda x: module(in_type(x, dtype)).unsqueeze(0), 1, nothing, problem, part, kept, width)
     return confused(torch.cat(kept, dim=1)[0], part.y).tolist()
 
 
 def evaluate_model(module: nn.Module, loss: Loss, problem: Problem, part: Part) -> tuple[float, float]:
     """Mean loss and metric of one model on a part."""
-    module.eval()
-    dtype = type_of(module)
-    mean, metric = evaluate(lambda x: module(in_type(x, dtype)).unsqueeze(0), 1, loss, problem, part)
+    width, dtype = width_of(module, part), type_of(module)
+    mean, metric = evaluate(lambda x: module(in_type(x, dtype)).unsqueeze(0), 1, loss, problem, part, width=width)
     return mean.item(), metric.item()
