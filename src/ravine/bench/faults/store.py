@@ -92,6 +92,9 @@ def _tried(folder: Path, seconds: float, draw: random.Random, minutes: float) ->
         for writer in range(WRITERS):
             store.save_race(a_race(name_of(writer)))
     logs = [folder / f"writer-{n}" for n in range(WRITERS)]
+    first = context.Process(target=noted, args=(folder / "none",))  # the server of processes may take long to begin
+    first.start()
+    first.join()
     end = time.monotonic() + seconds
 
     def started(writer: int) -> Any:
@@ -138,6 +141,8 @@ def _judged(folder: Path, path: str, logs: Sequence[Path], kills: int) -> Told:
         rows = connection.execute("SELECT count(*) FROM points").fetchone()[0]
     waits = [row["took"] for row in told if "took" in row]
     reads = sum(row.get("reads", 0) for row in told)
+    if not waits or not reads:
+        wrong.append(f"nothing was tried: {len(waits)} writes, {reads} reads")
     counts: dict[str, float] = {
         "kills": kills,
         "rows": rows,
