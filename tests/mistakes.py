@@ -414,10 +414,14 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
     "more folds than samples": (recipe('problem = "wine"\n'), "evaluate r.toml --folds 500", "500 folds of 178"),
     "weights of one target": (None, "race wine --task-weights learned", "weigh several targets, and wine has one"),
     "weights of targets": (
-        table(GROUPED), "race my.csv --target y,a --task-weights lernt", "write 'learned', or give weights in"
+        table(GROUPED),
+        "race my.csv --target y,a --task-weights lernt",
+        "write 'learned', or give weights in",
     ),
     "metrics of several targets": (
-        table(GROUPED), "race my.csv --target y,a --metrics mae", "of several targets each has its own metric already"
+        table(GROUPED),
+        "race my.csv --target y,a --metrics mae",
+        "of several targets each has its own metric already",
     ),
     "groups of no column": (table(GROUPED), "race my.csv --target y --groups patent", "did you mean 'patient'"),
     "groups of the target": (table(GROUPED), "race my.csv --target y --groups y", "is the target, and cannot name"),
@@ -434,7 +438,9 @@ MISTAKES: dict[str, tuple[Callable[[], object] | None, str, str]] = {
         "class 'odd' lies in one group alone (patient p5)",
     ),
     "groups with gaps": (
-        table(GROUPED.replace("p1,west", ",west")), "race my.csv --target y --groups patient", "is missing in 4 of 24"
+        table(GROUPED.replace("p1,west", ",west")),
+        "race my.csv --target y --groups patient",
+        "is missing in 4 of 24",
     ),
     "recipe's groups of no column": (
         lambda: (table(GROUPED)(), recipe('problem = "my.csv"\ntarget = "y"\ngroups = "patent"\n')()),

@@ -15,12 +15,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 from rich.console import Console
 
 from ravine.cli import app, main
 from ravine.cli.app import flowed
 from ravine.cli.asked import Files, Many, Runs, Search, spec_of
+from ravine.cli.prove import verdict
 from ravine.cli.watch import picture
+from ravine.prove import Compared
 from ravine.racing.moment import Moment
 from ravine.racing.spec import RaceSpec
 from ravine.store import Store
@@ -149,6 +152,15 @@ def test_groups_of_options_stand_under_their_headings(capsys: pytest.CaptureFixt
     first, second, third = shown[places[0] : places[1]], shown[places[1] : places[2]], shown[places[2] : places[3]]
     assert "--target" in first and "--widen" in second and "--keep" in third and "--join" in shown[places[3] :]
     assert "[default: 64]" in first and "source" in shown[: places[0]]
+
+
+def test_a_proof_that_fails_says_which_lane_in_one_sentence() -> None:
+    ok = Compared("mlp", "adam", 1, torch.float64, 1e-12)
+    far = Compared("cnn with batch norm", "soap", 2, torch.float32, 7e-4, 6e-4)
+    assert verdict([]) == "A lane is the run alone." and ok.holds and not far.holds
+    said = "soap with seed 2 on the cnn with batch norm in float32, by 7.0e-04 where 6.0e-04 is allowed."
+    assert verdict([far]) == f"1 lane differs from the run alone: {said}"
+    assert verdict([far, Compared("mlp", "adam", 1, torch.float64, 2e-10)]).startswith("2 lanes differ from")
 
 
 def test_every_command_is_known_here() -> None:
@@ -340,7 +352,7 @@ def test_rules_lists_methods_too_and_prints_one(capfd: pytest.CaptureFixture[str
 def test_a_diverged_run_is_a_failed_run(capfd: pytest.CaptureFixture[str]) -> None:
     Path("r.toml").write_text('problem = "diabetes"\nepochs = 3\n[rule]\nname = "sgd"\nlr = 1e9\n')
     assert call("train", "r.toml", "--out", "lost") == 1
-    assert "Diverged: loss" in capfd.readouterr().out
+    assert re.match(r"Diverged: (validation )?loss (became|rose)", capfd.readouterr().out)
     assert call("train", "r.toml", "--out", "lost2", "--json") == 1
     assert json.loads(capfd.readouterr().out)["status"] == "diverged"
 

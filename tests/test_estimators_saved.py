@@ -124,6 +124,13 @@ def test_from_a_csv_to_predictions_by_the_command_line(tmp_path: Path, monkeypat
     model: Any = load_model(folder / "model")
     predicted = model.predict(town().drop("price"))
     assert pl.read_csv("p.csv")["prediction"].to_list() == pytest.approx(predicted.tolist(), rel=1e-12)
+    town().drop("price", "id").write_csv("new.csv")  # what only numbered the rows was left out in training
+    done = run(app, f"predict {folder}/model new.csv --out n.csv".split())
+    assert done.exit_code == 0, done.output
+    assert pl.read_csv("n.csv").equals(pl.read_csv("p.csv"))
+    town().drop("price", "area").write_csv("few.csv")
+    done = run(app, f"predict {folder}/model few.csv --out f.csv".split())
+    assert "few.csv: the data lack 'area'" in str(done.exception) and not Path("f.csv").exists()
     trained = run(app, f"train {folder}/winner.toml --out again --store s.db".split())
     assert trained.exit_code == 0, trained.output
     again: Any = load_model("again/model")

@@ -163,3 +163,11 @@ def test_mlflow_reads_what_was_written(tmp_path: Path) -> None:
     assert [one.value for one in history] == [point.valid_loss for point in running.result.curve]
     assert run.data.params["lr"] == "0.02" and run.info.status == "FINISHED"
     assert run.data.tags["ravine.rule"] == "adam" and "wine" in run.data.tags["ravine.recipe"]
+    again = open_log([f"mlflow:{address}"], tmp_path, [])
+    for name in ("mine", "none"):  # one that is there already, and one that ends before its first point
+        again.begin(About(name, name, {"lr": 0.5}, {"problem": "wine"}, ""))
+    again.end("none", "interrupted")
+    again.close()
+    known = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert {name: run.data.params["lr"] for name, run in known.items()} == {"mine": "0.02", "none": "0.5"}
+    assert known["none"].info.status == "KILLED"

@@ -73,15 +73,15 @@ def _samples(estimator: Any, path: Path) -> Any:
     frame, _ = table_file.read(path)
     if not names:
         return frame.to_numpy()
-    from ravine.estimators.frames import missing
+    from ravine.estimators.frames import completed
 
-    lacks = missing(frame, names)
-    if lacks:
-        raise UserError(f"{path}: {lacks}")
     others = [name for name in frame.columns if name not in names]
     if others:
         print(f"Note: left out, since the model was not trained on it: {', '.join(others)}", file=sys.stderr)
-    return frame.select(names)
+    try:
+        return completed(frame, names, estimator.columns_used)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _table(estimator: Any, samples: Any, probabilities: bool) -> pl.DataFrame:

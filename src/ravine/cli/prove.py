@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ravine.cli.app import app
+
+if TYPE_CHECKING:
+    from ravine.prove import Compared
 
 
 @app.command()
@@ -43,7 +47,18 @@ def prove(
                     f"({worst.rule}), limit {worst.limit:.0e}"
                 )
     failed = [one for one in seen if not one.holds]
-    verdict = f"{len(failed)} lanes differ from the run alone: {failed[0]}" if failed else "A lane is the run alone."
-    print(verdict, file=sys.stderr if json else sys.stdout)
+    print(verdict(failed), file=sys.stderr if json else sys.stdout)
     if failed:
         raise typer.Exit(1)
+
+
+def verdict(failed: Sequence[Compared]) -> str:
+    """One sentence: that every lane is the run alone, or which one is furthest from it."""
+    if not failed:
+        return "A lane is the run alone."
+    worst = max(failed, key=lambda one: one.difference / one.limit)
+    count = "1 lane differs" if len(failed) == 1 else f"{len(failed)} lanes differ"
+    return (
+        f"{count} from the run alone: {worst.rule} with seed {worst.seed} on the {worst.model} in "
+        f"{str(worst.dtype).removeprefix('torch.')}, by {worst.difference:.1e} where {worst.limit:.1e} is allowed."
+    )

@@ -81,6 +81,14 @@ class Estimator(BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    @property
+    def columns_used(self) -> list[str]:
+        """The named columns that predictions depend on: of a table, those that were not left out in training."""
+        check_is_fitted(self)
+        columns = self._network.columns
+        named = [str(name) for name in getattr(self, "feature_names_in_", ())]
+        return named if columns is None else [*columns.medians, *columns.words]
+
     def _fit(self, given: Given) -> Self:
         """Train on checked data."""
         from ravine.estimators.data import make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,18 @@ def _is_gap(value: Any) -> bool:
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def completed(frame: pl.DataFrame, names: Sequence[str], used: Sequence[str]) -> pl.DataFrame:
+    """The columns of a model in its order; one that it left out in training, such as a running number, may be missing.
+
+    Raises:
+        UserError: one sentence where a column is missing that the model has use for.
+    """
+    lacks = missing(frame, list(used))
+    if lacks is not None:
+        raise lacks
+    return frame.select(name if name in frame.columns else pl.lit(None).alias(name) for name in names)
 
 
 def missing(frame: pl.DataFrame, names: list[str]) -> UserError | None:
