@@ -49,6 +49,8 @@ def raced(spec: RaceSpec, problem: Problem, harms: Mapping[str, Harm]) -> tuple[
     with harming(harms, alone):
         for _ in race.run():
             pass
+    if race.interrupted:  # it has taken for itself what was meant for the campaign
+        raise KeyboardInterrupt
     return race, alone
 
 
