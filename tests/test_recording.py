@@ -258,7 +258,7 @@ def test_a_sum_over_rows_that_only_loses_its_dimension_is_one_operation() -> Non
 
 
 def test_tensors_looked_at_once_go_before_the_others_and_shapes_are_still_told_apart() -> None:
-    programs = Programs(lambda w, x: [w * x.sum()], True, 1)
+    programs = Programs(lambda w, x: [w.t() * x.sum()], True, 1)
     on_three, on_two = programs.on([torch.ones(3)]), programs.on([torch.ones(2)])
     for _ in range(8):
         for size in (4, 5):
@@ -304,3 +304,27 @@ def test_gradients_that_lie_elsewhere_or_with_gaps_are_followed() -> None:
         plain.groups[0].update(plain.weights, [g], plain.step_count, float(step))
     assert gapped.groups[0].is_direct
     assert torch.allclose(gapped.weights, plain.weights, rtol=1e-6, atol=1e-7)
+
+
+def test_views_of_what_stays_are_made_once_and_follow_it() -> None:
+    recording, _ = record(lambda w, x: [x @ w.t(), w.t() + 1, x.t()], [torch.randn(3, 2), torch.randn(4, 2)], fixed=1)
+    w = torch.randn(3, 2)
+    begun = recording.begin(w)
+    for _ in range(2):
+        x = torch.randn(4, 2)
+        product, more, turned = recording.rest(*begun, w, x)
+        assert torch.equal(product, x @ w.t()) and torch.equal(more, w.t() + 1) and torch.equal(turned, x.t())
+        w.mul_(3.0)
+    head, _, tail = recording.source.partition("def rest")
+    assert head.count("=") == 2 and tail.count("=") == 3, "both looks at w are made once, that at x each time"
+
+
+def test_the_one_that_a_gradient_begins_with_is_a_constant() -> None:
+    def work(w: Tensor) -> Sequence[Tensor]:
+        leaf = w.detach().requires_grad_()
+        return torch.autograd.grad((leaf * leaf).sum().exp(), [leaf])
+
+    recording, _ = record(work, [torch.ones(3)])
+    for w in (torch.zeros(3), torch.tensor([0.1, 0.2, 0.3])):
+        assert torch.equal(recording.work(w)[0], work(w)[0])
+    assert "pin_memory" not in recording.source, recording.source

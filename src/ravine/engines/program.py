@@ -53,11 +53,20 @@ class Programs:
 
     def on(self, first: Sequence[Tensor]) -> Work:
         """`__call__` on tensors that begin with these, which are looked at once."""
-        known = kinds_of(first)
+        known, begun = kinds_of(first), dict[int, list[Tensor]]()  # of each form
 
         def call(*rest: Tensor) -> Sequence[Tensor]:
-            given = (*first, *rest)
-            return self._call(known + kinds_of(rest), given) if self.records else self._work(*given)
+            if not self.records:
+                return self._work(*first, *rest)
+            kinds = known + kinds_of(rest)
+            form = self._forms.get(kinds)
+            if form is None or form.recording is None or form.proofs < PROOFS or len(first) != self._fixed:
+                return self._call(kinds, (*first, *rest))
+            with torch.no_grad():
+                own = begun.get(id(form))
+                if own is None:
+                    own = begun[id(form)] = form.recording.begin(*first)
+                return form.recording.rest(*own, *first, *rest)
 
         return call
 
@@ -77,7 +86,7 @@ class Programs:
         """The work itself, watched."""
         versions = [t._version for t in given[: self._fixed]]  # pyright: ignore[reportPrivateUsage]
         try:
-            form.recording, results = record(self._work, given)
+            form.recording, results = record(self._work, given, self._fixed)
         except CannotRecord as error:
             self.records = False
             return error.results

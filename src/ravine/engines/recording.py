@@ -34,6 +34,10 @@ DIRECT: dict[Any, Any] = {
     ATEN.sum.dim_IntList: torch.sum,
     ATEN._log_softmax.default: getattr(torch, "_log_softmax"),  # noqa: B009 (private to type checkers)
 }
+LOOKS = {  # at a tensor in another way: what they give follows all that happens to it
+    ATEN.t.default, ATEN.transpose.int, ATEN.unsqueeze.default, ATEN.view.default, ATEN.permute.default,
+    ATEN.expand.default,
+}  # fmt: skip
 TELLS = {ATEN._local_scalar_dense.default, ATEN.equal.default}  # give Python a number, which may be another next time
 
 
@@ -47,16 +51,28 @@ class CannotRecord(Exception):
 
 @dataclass
 class Recording:
-    """A function of tensors as straight Python source over torch's operations."""
+    """A function of tensors as straight Python source over torch's operations, in two parts.
+
+    ``begin`` looks at the tensors that are the same in many calls, as transposes; ``rest`` is given what it returned
+    and all tensors.
+    """
 
     source: str
-    work: Callable[..., list[Tensor]] = field(repr=False)
+    fixed: int
+    begin: Callable[..., list[Tensor]] = field(repr=False)
+    rest: Callable[..., list[Tensor]] = field(repr=False)
+
+    def work(self, *given: Tensor) -> list[Tensor]:
+        """The whole function."""
+        return self.rest(*self.begin(*given[: self.fixed]), *given)
 
 
-def record(work: Callable[..., Sequence[Tensor]], given: Sequence[Tensor]) -> tuple[Recording, Sequence[Tensor]]:
+def record(
+    work: Callable[..., Sequence[Tensor]], given: Sequence[Tensor], fixed: int = 0
+) -> tuple[Recording, Sequence[Tensor]]:
     """Call ``work(*given)`` and record every operation on the way; the recording, and what the call returned.
 
-    No tensor lives longer for being recorded.
+    No tensor lives longer for being recorded. The first ``fixed`` tensors are the same in many calls.
 
     Raises:
         CannotRecord: after the call, with its results, if it asked for a number out of a tensor.
@@ -66,7 +82,7 @@ def record(work: Callable[..., Sequence[Tensor]], given: Sequence[Tensor]) -> tu
         results = work(*given)
     if recorder.told:
         raise CannotRecord(f"{recorder.told} was called", results)
-    return recorder.text.finish(results), results
+    return recorder.text.finish(results, fixed), results
 
 
 class _Recorder(TorchDispatchMode):
@@ -93,6 +109,7 @@ class _Line:
     text: str
     operands: list[str]
     acts: bool  # changes something, or draws: stays even if nobody reads its results
+    looks: bool = False  # is a view of its operands
 
 
 class _Text:
@@ -124,6 +141,9 @@ class _Text:
             text = f"{name} = {self._named(ATEN.sum.dim_IntList, 'f')}({summed}, [0])"
             self._lines.append(_Line([name], text, [summed], acts=False))
             return
+        if op is ATEN.ones_like.default and result.numel() == 1:  # what a loss's gradient begins with: a constant
+            self._known[result] = self._named(result, "k")
+            return
         operands: list[str] = []
         parts = [self._value(x, operands) for x in args]
         parts += [f"{name}={self._value(x, operands)}" for name, x in kwargs.items()]
@@ -141,23 +161,33 @@ class _Text:
             self._row_sums.add(names[0])
         if names:
             text = f"{_pattern(result, iter(names))} = {text}"
-        self._lines.append(_Line(names, text, operands, acts))
+        self._lines.append(_Line(names, text, operands, acts, looks=op in LOOKS))
 
-    def finish(self, outputs: Sequence[Tensor]) -> Recording:
+    def finish(self, outputs: Sequence[Tensor], fixed: int) -> Recording:
         """The function: the lines that lead to the outputs or act, each tensor let go after its last use."""
         wanted = [self._tensor(x) for x in outputs]
-        needed, kept = set(wanted), list[str]()
+        needed, lines = set(wanted), list[tuple[_Line, list[str]]]()
         for line in reversed(self._lines):
             if line.acts or needed.intersection(line.results):
                 names = dict.fromkeys((*line.operands, *line.results))
-                gone = [name for name in names if name[0] == "t" and name not in needed]
-                kept += [f"    del {', '.join(gone)}\n"] if gone else []
-                kept.append(f"    {line.text}\n")
+                lines.append((line, [name for name in names if name[0] == "t" and name not in needed]))
                 needed.update(line.operands)
-        body = "".join(reversed(kept))
-        source = f"def program({', '.join(self._inputs)}):\n{body}    return [{', '.join(wanted)}]\n"
+        same, begun = set(self._inputs[:fixed]), list[str]()
+        first, rest = list[str](), list[str]()
+        for line, gone in reversed(lines):
+            if line.looks and same.issuperset(line.operands):
+                same.update(line.results)
+                begun += line.results
+                first.append(f"    {line.text}\n")
+            else:
+                gone = [name for name in gone if name not in same]
+                rest += [f"    {line.text}\n", *([f"    del {', '.join(gone)}\n"] if gone else [])]
+        source = (
+            f"def begin({', '.join(self._inputs[:fixed])}):\n{''.join(first)}    return [{', '.join(begun)}]\n"
+            f"def rest({', '.join((*begun, *self._inputs))}):\n{''.join(rest)}    return [{', '.join(wanted)}]\n"
+        )
         exec(compile(source, "<ravine recording>", "exec"), self._names)
-        return Recording(source, self._names["program"])
+        return Recording(source, fixed, self._names["begin"], self._names["rest"])
 
     def _is_sum_of_rows(self, x: Tensor, after: Tensor) -> bool:
         """Whether x was the last thing made, a sum that kept the dimension which this view leaves out."""
