@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ravine.engines.column import Column
+from ravine.engines.facts import facts_of, whole_norm
 from ravine.engines.kernel import KernelStep, serves
 from ravine.engines.lane import Lane, Model
-from ravine.engines.noise import gradient_noise
 from ravine.engines.tiers import Share, Taking, shares_of
 from ravine.rules.rule import (
     Rule,
@@ -146,7 +146,9 @@ class Group:
                 share.is_placed = False
         active = [share for share in self.shares if share.trains(time)]
         every = [self._taking(share, own, measured) for share in active]
-        whole = self._whole_norm([g for taking in every for g in taking.gradients]) if len(self.shares) > 1 else None
+        whole = None
+        if len(self.shares) > 1 and "global_norm" in self.needs:
+            whole = whole_norm([g for taking in every for g in taking.gradients])
         for share, taking in zip(active, every, strict=True):
             self._step(share, taking, share.counted(step), time, whole, lag)
 
@@ -167,7 +169,7 @@ class Group:
         counts = None if lag is None else np.maximum(step - lag, 1).astype(np.float64)  # of each lane's own steps
         t = step if counts is None else Column(counts)
         if share.kernel is None:
-            self._step_on_columns(share, on, self._facts(on, step, whole), t, time)
+            self._step_on_columns(share, on, facts_of(self.needs, self.seeds, on, step, whole), t, time)
             return
         given: dict[str, Any] = {**self.at(time, share), **share.scalars}
         if len(self.members) == 1:  # as plain numbers, which cost a step less than columns of one
@@ -176,7 +178,7 @@ class Group:
         if whole is not None and "global_norm" in self.needs:
             given["global_norm"] = whole.double().numpy()
         if self.sums:
-            given |= self._totals(on, self._facts(on, step, whole), t, time)
+            given |= self._totals(on, facts_of(self.needs, self.seeds, on, step, whole), t, time)
         many, kernel = len(self.members), share.kernel
         if share.is_placed:
             new = kernel.follow(on.weights, on.gradients, given, many, step)
@@ -224,37 +226,6 @@ class Group:
     def _parts(self, flat: Tensor) -> list[Tensor]:
         """Each parameter's part of [k, P] as a view [k, *shape]."""
         return list(self.model.views(flat).values())
-
-    def _facts(self, on: Taking, step: int, whole: Tensor | None) -> list[State]:
-        """What the rule needs to know of each parameter's gradient, lane by lane: numbers as [K, 1, ...]."""
-        found = self._norms(on.gradients, whole)
-        if "noise" in self.needs:
-            for place, g, facts in zip(on.places, on.gradients, found, strict=True):
-                draws = [gradient_noise(seed, step, place, own) for seed, own in zip(self.seeds, g, strict=True)]
-                facts["noise"] = torch.stack(draws)
-        if "curvature" in self.needs:
-            for place, (g, facts) in enumerate(zip(on.gradients, found, strict=True)):
-                facts["curvature"] = torch.zeros_like(g) if on.curvature is None else on.curvature[place]
-        return found
-
-    def _norms(self, gradients: Sequence[Tensor], whole: Tensor | None) -> list[State]:
-        if not self.needs & {"norm", "global_norm"}:
-            return [{} for _ in gradients]
-        norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
-        known: dict[str, list[Tensor]] = {"norm": norms}
-        joint = torch.linalg.vector_norm(torch.stack(norms), dim=0) if whole is None else whole
-        known["global_norm"] = [joint] * len(norms)
-        return [
-            {need: known[need][i].view(-1, *[1] * (g.dim() - 1)) for need in known if need in self.needs}
-            for i, g in enumerate(gradients)
-        ]
-
-    def _whole_norm(self, gradients: Sequence[Tensor]) -> Tensor | None:
-        """The norm over all parameters that step, [k], where the rule needs it."""
-        if "global_norm" not in self.needs:
-            return None
-        norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
-        return torch.linalg.vector_norm(torch.stack(norms), dim=0)
 
 
 def _stacked(lanes: Sequence[Lane], model: Model, sizes: Mapping[str, int]) -> dict[str, Tensor]:
