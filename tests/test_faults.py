@@ -212,7 +212,8 @@ def shared(*lines: str) -> list[dict[str, Any]]:
         if token != "-":
             found[-1] |= {"piece": "a", "token": int(token)}
         if bits:
-            found[-1] |= {"bits": bits[0], "stale": bits[0] == "stale"}
+            held = {"a": bits[0]} if what == "offers" else bits[0]
+            found[-1] |= {"bits": held, "stale": bits[0] == "stale"}
     return found
 
 
@@ -228,6 +229,9 @@ TAKEN_OVER = ("1 1 take 1 0", "1 2 keep 1 half", "2 2.5 take - ", "2 4.5 take 2 
         ((*TAKEN_OVER, "3 6 take 2 whole"), "token 2 of a was given twice"),
         (("1 1 take 1 0", "1 2 keep 1 half", "2 4.5 take 2 0"), "token 2 began with something else than was kept last"),
         (("1 1 take 1 0", "1 2 keep 1 half", "1 3 wants 1 more", "2 4.5 take 2 more"), ""),
+        (("9 -1 offers - 9", "1 1 take 1 9"), ""),  # killed before it could note that it had published
+        (("9 -1 offers - 9", "1 1 take 1 9", "1 2 keep 1 half", "2 4.5 take 2 9"), "something else than was kept last"),
+        (("9 1 offers - 9", "1 2 take 1 9"), "token 1 began with something else than was kept last"),
         (("1 1 take 1 0", "2 4 take -", "2 9 take 2 0"), "a was refused 2.9 s after its holder's last sign of life"),
     ],
 )

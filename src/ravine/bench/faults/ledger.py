@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 Call: TypeAlias = Mapping[str, Any]  # a line of a log: what, piece, token, at, till, stale, bits, pid
 WRITES = ("keep", "finish", "beat", "give up", "contents", "remove")
-CONTENTS = ("publish", "keep", "finish", "wants")
+CONTENTS = ("offers", "publish", "keep", "finish", "wants")
+MEANT = ("offers", "wants")  # told before the write, which may or may not have come about where its end is not told
 
 
 def judged(calls: Sequence[Call], interval: float) -> str:
@@ -62,12 +64,15 @@ def _continued(calls: Sequence[Call]) -> Iterator[str]:
     """Who takes a piece over goes on from what was kept last, or from a write that may have been cut off since."""
     for take in takes(calls):
         before = [(c, bits) for c in calls if c["at"] < take["till"] and (bits := _content(c, take["piece"]))]
-        begun = next((c["at"] for c, _ in before if c["what"] == "publish"), 0.0)
+        begun = next((c["at"] for c, _ in before if c["what"] == "publish"), math.inf)
         # whoever publishes a piece that is there already changes nothing
         before = [(c, bits) for c, bits in before if c["what"] != "publish" or c["at"] == begun]
-        kept = [call["at"] for call, _ in before if call["what"] != "wants" and call["till"] <= take["at"]]
+        kept = [call["at"] for call, _ in before if call["what"] not in MEANT and call["till"] <= take["at"]]
         since = max(kept, default=0.0)
-        if take["bits"] not in {bits for call, bits in before if call["at"] >= since}:
+        # whoever published it first may have been killed before it could say so
+        offered = {bits for call, bits in before if call["what"] == "offers" and call["at"] <= begun}
+        may = {bits for call, bits in before if call["what"] != "offers" and call["at"] >= since}
+        if take["bits"] not in (may | offered if since in (0.0, begun) else may):
             yield f"{take['piece']}: token {take['token']} began with something else than was kept last"
 
 
@@ -75,7 +80,7 @@ def _content(call: Call, piece: str) -> str:
     """What a call wrote as the piece's content, or wanted to."""
     if call.get("stale") or call["what"] not in CONTENTS:
         return ""
-    if call["what"] == "publish":
+    if call["what"] in ("offers", "publish"):
         return call["bits"].get(piece, "")
     return call["bits"] if call["piece"] == piece else ""
 

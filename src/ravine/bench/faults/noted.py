@@ -39,6 +39,7 @@ class NotedLeases(Leases):
         """As `Leases.publish`."""
         bits = {piece: digest(held) for piece, held in pieces.items()}
         facts = {"what": "publish", "by": None if by is None else by.token, "bits": bits}
+        self._tell({**facts, "what": "offers", "at": time.monotonic()})  # for one that is killed before it can note it
         self._noted(facts, lambda: super(NotedLeases, self).publish(race, pieces, by))
 
     def take(self, race: str, holder: str, pieces: Iterable[str] | None = None) -> tuple[Lease, bytes] | None:

@@ -137,9 +137,14 @@ class Struck:
         """Strike it, or wait until it has struck itself; one that came to its end before is not struck."""
         assert process.pid is not None
         if not self.by_call:
-            if process.exitcode is None:
-                self.struck[process.pid] = time.monotonic()
-                os.kill(process.pid, self.signal)
+            if not process.is_alive():
+                return
+            self.struck[process.pid] = time.monotonic()
+            os.kill(process.pid, self.signal)
+            if self.signal == signal.SIGKILL:
+                process.join(LONGEST)
+                if process.exitcode == 0:  # it had come to its end in that moment
+                    del self.struck[process.pid]
             return
         while process.exitcode is None or self._told(process.pid):
             if told := self._told(process.pid):
