@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -118,7 +118,8 @@ class Struck:
             time.sleep(self.draw.uniform(0.2, 5.0) * INTERVAL)
             for process in first:
                 if process.pid in self.struck:
-                    os.kill(process.pid, signal.SIGCONT)
+                    with suppress(ProcessLookupError):  # it had ended as it was to be stopped
+                        os.kill(process.pid, signal.SIGCONT)
         elif len(self.struck) == 2 or self.draw.random() < 0.5:
             self._start(None)
         return Trial(self.index, *self._seen(want))
@@ -140,7 +141,8 @@ class Struck:
             if not process.is_alive():
                 return
             self.struck[process.pid] = time.monotonic()
-            os.kill(process.pid, self.signal)
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, self.signal)
             if self.signal == signal.SIGKILL:
                 process.join(LONGEST)
                 if process.exitcode == 0:  # it had come to its end in that moment
