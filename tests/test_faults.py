@@ -111,7 +111,8 @@ def test_f10_a_lane_that_is_harmed_leaves_the_bits_of_the_others(tmp_path: Path)
 
 @needs_linux
 def test_f8_a_stopped_process_of_a_shared_race_wakes_and_a_killed_one_is_replaced(tmp_path: Path) -> None:
-    found = list(workers.PART.trials([2, 3], tmp_path))
+    # two that are struck after their second call, which they come to however busy the machine is
+    found = list(workers.PART.trials([26, 199], tmp_path))
     assert [trial.wrong for trial in found] == ["", ""]
     assert found[0].counts["kills"] == found[1].counts["stops"] == 1
 
