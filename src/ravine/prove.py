@@ -41,12 +41,14 @@ class Compared:
 
     @property
     def limit(self) -> float:
-        """The limit of its type, or what one rounding at the start makes of the run alone, where that is more.
+        """The limit of its type, or twice the most that one rounding at the start makes of the run alone, if more.
+
+        Twice, since of five runs that differ by rounding alone any may be the one that is furthest away.
 
         A rule that divides by one past gradient (ADOPT, the lagged RMSProp) enlarges the rounding of a gradient that
         is almost zero, and one that finds eigenvectors (SOAP) that of eigenvalues nearly equal, in company and alone.
         """
-        return max(LIMITS[self.dtype], self.rounding)
+        return max(LIMITS[self.dtype], 2 * self.rounding)
 
     @property
     def holds(self) -> bool:
@@ -88,7 +90,7 @@ def _rules() -> list[Rule]:
 
 def _compare(name: str, factory: Callable[[], nn.Module], dtype: torch.dtype, steps: int) -> Iterator[Compared]:
     part = data(dtype)
-    clock = Clock(len(part), 32, 4)
+    clock = clock_for(len(part), steps)
     model = Model(factory)
     schedules = {"lr": Cosine(duration=clock.epochs)}
     contenders = [(rule, 1 + place % 2) for place, rule in enumerate(_rules())]
@@ -106,6 +108,15 @@ def _compare(name: str, factory: Callable[[], nn.Module], dtype: torch.dtype, st
         if difference > LIMITS[dtype]:
             rounding = max(_distance(run(partial(_nudged, factory, signs)), alone) for signs in NUDGES)
         yield Compared(name, name_of(rule), seed, dtype, difference, rounding)
+
+
+def clock_for(samples: int, steps: int) -> Clock:
+    """Minibatches of 32 in four epochs, or in as many as the steps need.
+
+    >>> clock_for(200, 10).epochs, clock_for(200, 100).epochs
+    (4, 17)
+    """
+    return Clock(samples, 32, max(4, -(-steps // max(1, samples // 32))))
 
 
 def _distance(weights: Tensor, from_these: Tensor) -> float:
