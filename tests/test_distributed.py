@@ -15,10 +15,11 @@ import pytest
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from ravine.bench.faults.ranks import own
 from ravine.errors import UserError
-from ravine.problems import from_arrays, load
+from ravine.problems import load
 from ravine.problems.problem import Problem
 from ravine.recipe import Recipe
 from ravine.results import Point
@@ -32,29 +33,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 WORLD = 4
-
-
-class Net(nn.Module):
-    """Batch normalisation, a frozen layer, and one that nothing uses, in float64."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv1d(1, 4, 3, padding=1)
-        self.norm = nn.BatchNorm1d(4)
-        self.frozen = nn.Linear(24, 8).requires_grad_(False)
-        self.idle = nn.Linear(3, 3)
-        self.drop = nn.Dropout(0.3)
-        self.last = nn.Linear(8, 3)
-        self.double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.drop(torch.tanh(self.frozen(self.norm(self.first(x.double().unsqueeze(1))).flatten(1)))))
-
-
-def own() -> Problem:
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(230, 6, generator=draw)
-    return from_arrays(x, (x[:, :3]).argmax(1), model=Net)
 
 
 def digits() -> Problem:

@@ -13,7 +13,8 @@ import ravine
 ROOT = Path(ravine.__file__).parent
 LAYERS = (
     "problems.encode",
-    "errors", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients", "surfaces",
+    "errors", "discovery", "types", "_version", "files", "checkpoints", "randomness", "validation", "gradients",
+    "surfaces",
     "rules", "schedules", "augment", "emit",
     "results", "reading", "problems.blame", "code", "metrics",
     "problems.inputs", "problems.balance", "problems.heads", "problems.problem",

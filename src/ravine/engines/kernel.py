@@ -131,16 +131,10 @@ class KernelStep:
 
     def stays(self, columns: list[Sequence[Tensor]]) -> bool:
         """`locate` where every tensor is of the same kind as the last: whether no other than gradients have moved."""
-        addresses = list(map(Tensor.data_ptr, chained(*columns)))
-        if addresses != self._addresses:
-            first, last = len(columns[0]), 2 * len(columns[0])
-            if addresses[:first] != self._addresses[:first] or addresses[last:] != self._addresses[last:]:
-                return False
-            self._move(columns, addresses)
-            self._addresses = addresses
-        self._read = None
-        if self.looks:
-            self._show(columns[1])
+        addresses, first, last = list(map(Tensor.data_ptr, chained(*columns))), len(columns[0]), 2 * len(columns[0])
+        if addresses[:first] != self._addresses[:first] or addresses[last:] != self._addresses[last:]:
+            return False
+        self._find(columns[1], addresses[first:last])
         return True
 
     def follow(
@@ -148,16 +142,19 @@ class KernelStep:
     ) -> dict[str, Any]:
         """`step` for whoever knows that weights and slots are those of the last one, where they were."""
         gradients = [in_order(w, g, lanes) for w, g in zip(weights, gradients, strict=True)]
-        addresses = list(map(Tensor.data_ptr, gradients))
-        first, last = len(gradients), 2 * len(gradients)
-        if addresses != self._addresses[first:last]:
-            self._addresses[first:last] = addresses
+        self._find(gradients, list(map(Tensor.data_ptr, gradients)))
+        return self.advance(weights, given, seed)
+
+    def _find(self, gradients: Sequence[Tensor], addresses: list[int]) -> None:
+        """Note where the gradients of the coming step lie, nothing else having moved."""
+        own = slice(len(gradients), 2 * len(gradients))
+        if addresses != self._addresses[own]:
+            self._addresses[own] = addresses
             for batch in self._batches:
                 batch.move(1, [gradients[i] for i in batch.members])
         self._read = None
         if self.looks:
             self._show(gradients)
-        return self.advance(weights, given, seed)
 
     def _show(self, gradients: Sequence[Tensor]) -> None:
         for batch in self._batches:

@@ -28,6 +28,11 @@ class _Form:
     recording: Recording | None = None
     proofs: int = 0
 
+    @property
+    def trusted(self) -> Recording | None:
+        """The recording, where it has been proved."""
+        return self.recording if self.proofs == PROOFS else None
+
 
 class Programs:
     """A function of tensors, recorded for every shape that recurs.
@@ -52,7 +57,8 @@ class Programs:
         return self._call(kinds_of(given), given) if self.records else self._work(*given)
 
     def on(self, first: Sequence[Tensor]) -> Work:
-        """`__call__` on tensors that begin with these, which are looked at once."""
+        """`__call__` on tensors that begin with these, all the ``fixed`` ones, which are looked at once."""
+        assert len(first) == self._fixed
         known, begun = kinds_of(first), dict[int, list[Tensor]]()  # of each form
 
         def call(*rest: Tensor) -> Sequence[Tensor]:
@@ -60,13 +66,13 @@ class Programs:
                 return self._work(*first, *rest)
             kinds = known + kinds_of(rest)
             form = self._forms.get(kinds)
-            if form is None or form.recording is None or form.proofs < PROOFS or len(first) != self._fixed:
+            if form is None or (recording := form.trusted) is None:
                 return self._call(kinds, (*first, *rest))
             with torch.no_grad():
                 own = begun.get(id(form))
                 if own is None:
-                    own = begun[id(form)] = form.recording.begin(*first)
-                return form.recording.rest(*own, *first, *rest)
+                    own = begun[id(form)] = recording.begin(*first)
+                return recording.rest(*own, *first, *rest)
 
         return call
 
@@ -74,9 +80,9 @@ class Programs:
         form = self._forms.get(kinds)
         if form is None:
             form = self._forms[kinds] = _Form()
-        if form.recording and form.proofs == PROOFS:
+        if form.trusted is not None:
             with torch.no_grad():
-                return form.recording.work(*given)
+                return form.trusted.work(*given)
         form.calls += 1
         if form.calls <= self._warm:
             return self._work(*given)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal, TypeAlias
 
+from ravine.discovery import import_all, subclasses
 from ravine.errors import UserError, unknown
 from ravine.lab.outcome import Verdict
 
@@ -55,11 +54,10 @@ class Experiment(ABC):
 
 def catalogue() -> dict[str, Experiment]:
     """Every experiment by name."""
-    from ravine.lab import experiments
-
-    for module in pkgutil.iter_modules(experiments.__path__):
-        importlib.import_module(f"{experiments.__name__}.{module.name}")
-    return {kind.name: kind() for kind in sorted(_final(Experiment), key=lambda kind: kind.name)}
+    import_all("ravine.lab.experiments")
+    every: Iterator[type[Experiment]] = subclasses(Experiment)
+    final = [kind for kind in every if kind.name and not inspect.isabstract(kind)]
+    return {kind.name: kind() for kind in sorted(final, key=lambda kind: kind.name)}
 
 
 def experiment(name: str) -> Experiment:
@@ -68,10 +66,3 @@ def experiment(name: str) -> Experiment:
     if name not in known:
         raise unknown("experiment", name, known)
     return known[name]
-
-
-def _final(kind: type[Experiment]) -> Iterator[type[Experiment]]:
-    for sub in kind.__subclasses__():
-        if sub.name and not inspect.isabstract(sub):
-            yield sub
-        yield from _final(sub)

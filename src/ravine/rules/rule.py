@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard, TypeVar
 
+from ravine.discovery import import_all, subclasses
 from ravine.errors import UserError, unknown
 from ravine.rules.interval import Interval, Search
 from ravine.types import Array, Scalar, Scope, State, Values
@@ -246,23 +246,10 @@ def _is_final(found: type[Rule]) -> TypeGuard[type[Rule]]:
     return not inspect.isabstract(found) and not issubclass(found, Combinator) and bool(found.family)
 
 
-def _subclasses(of: type[Rule]) -> Iterator[type[Rule]]:
-    for found in of.__subclasses__():
-        yield found
-        yield from _subclasses(found)
-
-
 def every_rule() -> Iterator[type[Rule]]:
     """Every class of rule there is: those in this folder, and any that a user's module has defined."""
-    _import_folder()
-    return _subclasses(Rule)
-
-
-@cache
-def _import_folder() -> None:
-    package = importlib.import_module("ravine.rules")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"ravine.rules.{module.name}")
+    import_all("ravine.rules")
+    return subclasses(Rule)
 
 
 def catalogue() -> dict[str, type[Rule]]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from ravine.discovery import import_all, subclasses
 from ravine.errors import unknown
 from ravine.rules.rule import Declared, check, hypers, name_of, with_values
 from ravine.solvers.objective import Objective, Point, Reduction
@@ -65,21 +63,8 @@ class Method(Described, ABC):
 
 def every_method() -> Iterator[type[Described]]:
     """Every class of method there is: those in the folder, and any that a user's module has defined."""
-    _import_folder()
-    return _subclasses(Described)
-
-
-@cache
-def _import_folder() -> None:
-    package = importlib.import_module("ravine.solvers.methods")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"ravine.solvers.methods.{module.name}")
-
-
-def _subclasses(of: type[Described]) -> Iterator[type[Described]]:
-    for found in of.__subclasses__():
-        yield found
-        yield from _subclasses(found)
+    import_all("ravine.solvers.methods")
+    return subclasses(Described)
 
 
 def catalogue() -> dict[str, type[Described]]:

@@ -39,25 +39,24 @@ class Feed:
         alone.
         """
         index = self.batches.at(seeds, step)
-        if self._resident:
-            self._note(step, index)
-            return self.problem.train, index
-        return self.take(seeds, step), torch.arange(index.numel()).view(index.shape)
+        if not self._resident:
+            return self.take(seeds, step), torch.arange(index.numel()).view(index.shape)
+        self._note(seeds, step)
+        return self.problem.train, index
 
     def take(self, seeds: list[int], step: int) -> Part:
         """The samples alone that the seeds see at that step, one seed's after another's.
 
         Those in memory are fetched for several steps at once.
         """
+        self._note(seeds, step)
         if self._resident:
             return self._fetched_at(seeds, step)
-        index = self.batches.at(seeds, step)
-        self._note(step, index)
-        return self._reader(seeds).at(step) if self.problem.train.streamed else self._made(seeds, step, index)
+        if self.problem.train.streamed:
+            return self._reader(seeds).at(step)
+        return self._made(seeds, step, self.batches.at(seeds, step))
 
     def _fetched_at(self, seeds: list[int], step: int) -> Part:
-        if self.log is not None:
-            self._note(step, self.batches.at(seeds, step))
         if step not in self._reach or seeds != self._seeds:
             first, train = self.batches.at(seeds, step), self.problem.train
             wanted = max(1, FETCHED // max(1, first.numel() * train.x[0].nbytes))
@@ -68,9 +67,9 @@ class Feed:
             self._fetched = [Part(x, y) for x, y in zip(*parts, strict=True)]
         return self._fetched[step - self._reach.start]
 
-    def _note(self, step: int, index: Tensor) -> None:
+    def _note(self, seeds: list[int], step: int) -> None:
         if self.log is not None:
-            self.log.record(step, self.problem.train.named(index.flatten()))
+            self.log.record(step, self.problem.train.named(self.batches.at(seeds, step).flatten()))
 
     def close(self) -> None:
         """End the threads that read ahead."""

@@ -58,20 +58,22 @@ def advance(
     if tick == 0 and len(problem.valid):
         yield measure(lanes, problem, 0, None, criterion)
     with closing(_feed(lanes, problem, clock, log)) as feed:
+        step_at = _stepping(lanes, feed, clock)
         while tick < to_tick:
             tick += 1
             begin, end = lanes.step_count, clock.step_at(tick)
-            seen: list[Tensor] = []
             with _own_noise(key(lanes.seeds[0], "own noise", begin)) if draws else nullcontext():
-                for step in range(begin, end):
-                    if isinstance(lanes, Lanes) and isinstance(feed, Feed) and len(lanes.seeds) == clock.pieces == 1:
-                        seen.append(lanes.step_on(feed.take(lanes.seeds, step), clock.time(step)))
-                    else:
-                        part, index = feed.at(lanes.seeds, step)
-                        seen.append(lanes.step(part, index, clock.time(step), clock.pieces))
+                seen = [step_at(step) for step in range(begin, end)]
             total, taken = _added(seen, some_left_out=isinstance(lanes, Lanes) and lanes.scaled)
             measured = measure(lanes, problem, tick, total / taken, criterion)
             yield measured if bool(total.isfinite().all()) else replace(measured, failed=failures(seen, begin))
+
+
+def _stepping(lanes: Runner, feed: Feed | JoinedFeed, clock: Clock) -> Callable[[int], Tensor]:
+    """The losses [K] of a step that is taken: on samples alone where one seed sees them whole, else on their places."""
+    if isinstance(lanes, Lanes) and isinstance(feed, Feed) and len(lanes.seeds) == clock.pieces == 1:
+        return lambda step: lanes.step_on(feed.take(lanes.seeds, step), clock.time(step))
+    return lambda step: lanes.step(*feed.at(lanes.seeds, step), clock.time(step), clock.pieces)
 
 
 def _added(losses: list[Tensor], some_left_out: bool) -> tuple[Tensor, Tensor | int]:
